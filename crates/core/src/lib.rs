@@ -1,0 +1,5 @@
+//! What is due, and why: a pure function from (configuration, object, state, clock) to notices. No I/O, no
+//! async, no clock.
+
+pub mod notification;
+pub mod yaml;

@@ -1,0 +1,101 @@
+//! A notification: what templates make and services deliver.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use herald_template::{Template, TemplateError};
+use herald_value::{Value, limits::Limits};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::yaml::{Located, Node, YamlError};
+
+/// A rendered notification: plain data, so that it can wait in the outbox and be shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Notification {
+    /// The message, empty if no template had one.
+    #[serde(default)]
+    pub message: String,
+    /// What each service type's own section became, by service type, in the shape of the reference's notification.
+    #[serde(flatten)]
+    pub sections: BTreeMap<String, serde_json::Value>,
+}
+
+impl Notification {
+    /// The section of a service type, decoded; `None` if no template had one.
+    pub fn section<T: DeserializeOwned>(&self, service_type: &str) -> Option<Result<T, serde_json::Error>> {
+        self.sections.get(service_type).map(|section| T::deserialize(section))
+    }
+}
+
+/// A template field of a section: source text compiled when configuration loads.
+#[derive(Clone, Debug)]
+pub struct TemplateText {
+    /// The compiled template.
+    pub template: Template,
+    /// Its source.
+    pub source: Arc<str>,
+    /// Where the source begins in the ConfigMap's value.
+    pub at: crate::yaml::Position,
+}
+
+impl<'de> Deserialize<'de> for TemplateText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Located::<String>::deserialize(deserializer)?;
+        let template = Template::parse("", &text.value, Limits::DEFAULT).map_err(serde::de::Error::custom)?;
+        Ok(TemplateText { template, source: text.value.into(), at: text.at })
+    }
+}
+
+/// What a section needs in order to render.
+#[derive(Clone, Copy, Debug)]
+pub struct RenderContext<'a> {
+    /// Name of the template of the ConfigMap.
+    pub template: &'a str,
+    /// All variables, `recipient` and `serviceType` included.
+    pub vars: &'a Value,
+    /// What one render may use.
+    pub limits: Limits,
+    /// The moment of rendering.
+    pub now: jiff::Timestamp,
+}
+
+impl RenderContext<'_> {
+    /// Renders one field. Bytes that are not UTF-8 become U+FFFD, as no service can carry them.
+    pub fn text(&self, field: &TemplateText) -> Result<String, RenderError> {
+        let mut out = Vec::new();
+        field.template.render(self.vars, self.limits, &mut out)?;
+        Ok(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+    }
+}
+
+/// Why a notification could not be rendered.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A template field failed.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The rendered texts are not what the service needs (bad JSON, a missing label, …).
+    #[error("{0}")]
+    Section(String),
+}
+
+/// The compiled section of one template for one service type.
+pub trait Section: fmt::Debug + Send + Sync {
+    /// Renders this section over what earlier templates of the same notification left (`services.md` 1.3).
+    fn render(
+        &self,
+        context: &RenderContext<'_>,
+        earlier: Option<&serde_json::Value>,
+    ) -> Result<serde_json::Value, RenderError>;
+}
+
+/// What the core asks of the services when it loads configuration. The services' crate implements it.
+pub trait ServiceTypes: Send + Sync {
+    /// Whether there is such a service type, and whether it can be configured.
+    fn knows(&self, service_type: &str) -> bool;
+    /// The keys of a template that belong to service types with a section of their own.
+    fn has_section(&self, service_type: &str) -> bool;
+    /// Compiles a template's section.
+    fn parse_section(&self, service_type: &str, node: &Node) -> Result<Arc<dyn Section>, YamlError>;
+    /// Checks the options of an instance, secrets already filled in.
+    fn check_options(&self, service_type: &str, options: &Node) -> Result<(), YamlError>;
+}

@@ -1,0 +1,1 @@
+//! Numbers as text, like Go's `strconv`.
