@@ -1,0 +1,238 @@
+//! The one outbound HTTP client. No service builds one of its own, so that timeouts, limits, proxies,
+//! certificates, redaction and metrics are the same everywhere.
+
+mod exchange;
+mod guard;
+mod options;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+pub use exchange::{LARGEST_ANSWER, Reply, Request};
+pub use guard::Range;
+pub use options::{HttpOptions, go_duration};
+use reqwest::{Client, redirect};
+use tokio::sync::Semaphore;
+
+use self::{
+    guard::{Guard, Refused},
+    options::Checked,
+};
+use crate::{
+    failure::{Reason, SendError},
+    redact::Redactor,
+};
+
+/// One finished call, for metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Type of the service.
+    pub service_type: &'static str,
+    /// Name of the instance.
+    pub instance: &'a str,
+    /// The status, or why there is none.
+    pub outcome: Result<u16, Reason>,
+    /// From the start of the request to the end of the answer.
+    pub elapsed: Duration,
+    /// Bytes of the request's body.
+    pub sent: usize,
+    /// Bytes of the answer's body that were read.
+    pub received: usize,
+}
+
+/// Is told of every call.
+pub trait Observer: Send + Sync {
+    /// A call has ended.
+    fn called(&self, call: &Call<'_>);
+}
+
+/// Makes the HTTP clients, one for each instance, and keeps them over a reload that doesn't change their options.
+#[derive(Default)]
+pub struct HttpFactory {
+    intercept: Option<SocketAddr>,
+    observer: Option<Arc<dyn Observer>>,
+    guard: Guard,
+    kept: Mutex<HashMap<Identity, Weak<Shared>>>,
+}
+
+impl fmt::Debug for HttpFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpFactory")
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    service_type: &'static str,
+    instance: Arc<str>,
+    options: HttpOptions,
+    guarded: bool,
+}
+
+impl HttpFactory {
+    /// Sends every request to one address, by plain HTTP, with the URL that was meant in the header
+    /// `X-Original-URL`: for tests of services whose hosts are fixed.
+    #[must_use]
+    pub fn with_intercept(mut self, address: SocketAddr) -> Self {
+        self.intercept = Some(address);
+        self
+    }
+
+    /// Tells an observer of every call.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Ranges that configurations of tenants may reach although they are not public.
+    #[must_use]
+    pub fn with_allowed(mut self, ranges: &[Range]) -> Self {
+        self.guard = Guard::new(ranges);
+        self
+    }
+
+    pub(crate) fn client(
+        &self,
+        service_type: &'static str,
+        instance: &Arc<str>,
+        options: HttpOptions,
+        guarded: bool,
+        redactor: Arc<Redactor>,
+    ) -> Result<HttpClient, String> {
+        for secret in [&options.client_key, &options.proxy_url] {
+            redactor.add(secret);
+        }
+        let identity = Identity { service_type, instance: instance.clone(), options, guarded };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, shared| shared.strong_count() > 0);
+        if let Some(shared) = kept.get(&identity).and_then(Weak::upgrade) {
+            return Ok(HttpClient { shared, redactor });
+        }
+        let shared = Arc::new(Shared {
+            service_type,
+            instance: instance.clone(),
+            checked: identity.options.check()?,
+            guard: guarded.then(|| self.guard.clone()),
+            intercept: self.intercept,
+            observer: self.observer.clone(),
+            client: OnceLock::new(),
+            hosts: Mutex::default(),
+        });
+        kept.insert(identity, Arc::downgrade(&shared));
+        Ok(HttpClient { shared, redactor })
+    }
+}
+
+/// The HTTP client of one instance. Cheap to clone; connections are kept and shared.
+#[derive(Clone)]
+pub struct HttpClient {
+    shared: Arc<Shared>,
+    redactor: Arc<Redactor>,
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpClient").field(&self.shared.instance).finish()
+    }
+}
+
+struct Shared {
+    service_type: &'static str,
+    instance: Arc<str>,
+    checked: Checked,
+    guard: Option<Guard>,
+    intercept: Option<SocketAddr>,
+    observer: Option<Arc<dyn Observer>>,
+    // Made on first use: reading the system's certificates is too slow for a check of options.
+    client: OnceLock<Result<Client, String>>,
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl HttpClient {
+    /// Begins a request. The method is sent as written.
+    pub fn request(&self, method: &str, url: &str) -> Result<Request, SendError> {
+        Request::new(self.clone(), method, url)
+    }
+
+    /// Begins a POST.
+    pub fn post(&self, url: &str) -> Result<Request, SendError> {
+        self.request("POST", url)
+    }
+
+    /// Begins a GET.
+    pub fn get(&self, url: &str) -> Result<Request, SendError> {
+        self.request("GET", url)
+    }
+
+    /// Keeps a value out of errors and logs from now on, such as a token that an answer brought.
+    pub fn secret(&self, value: &str) {
+        self.redactor.add(value);
+    }
+}
+
+impl Shared {
+    fn client(&self) -> Result<&Client, SendError> {
+        self.client
+            .get_or_init(|| {
+                // Fails only if there is a provider already, which is as good.
+                let _ = rustls::crypto::ring::default_provider().install_default();
+                // A machine without certificates can still send by plain HTTP and to its own CA.
+                self.builder()
+                    .build()
+                    .or_else(|_| self.builder().tls_certs_only(self.checked.roots.iter().cloned()).build())
+                    .map_err(|error| exchange::describe(&error))
+            })
+            .as_ref()
+            .map_err(|error| SendError::misconfigured(format!("the HTTP client can't be made: {error}")))
+    }
+
+    fn builder(&self) -> reqwest::ClientBuilder {
+        let checked = &self.checked;
+        let mut builder = Client::builder()
+            .user_agent(concat!("herald/", env!("CARGO_PKG_VERSION")))
+            .timeout(checked.total_timeout)
+            .connect_timeout(checked.connect_timeout)
+            .pool_idle_timeout(checked.idle_timeout)
+            .pool_max_idle_per_host(checked.max_idle)
+            .tcp_keepalive(Duration::from_secs(30))
+            .tls_danger_accept_invalid_certs(checked.insecure)
+            .tls_certs_merge(checked.roots.iter().cloned());
+        if let Some(identity) = &checked.identity {
+            builder = builder.identity(identity.clone());
+        }
+        match (&self.guard, &checked.proxy) {
+            // A proxy would resolve names out of the guard's sight.
+            (Some(guard), _) => {
+                let on_redirect = guard.clone();
+                let policy = redirect::Policy::custom(move |attempt| {
+                    if on_redirect.forbids_host(attempt.url()) {
+                        attempt.error(Refused)
+                    } else if attempt.previous().len() > 10 {
+                        attempt.error("stopped after 10 redirects")
+                    } else {
+                        attempt.follow()
+                    }
+                });
+                builder = builder.no_proxy().dns_resolver(Arc::new(guard.clone())).redirect(policy);
+            }
+            (None, Some(proxy)) => builder = builder.proxy(proxy.clone()),
+            (None, None) => {}
+        }
+        if self.intercept.is_some() {
+            builder = builder.no_proxy();
+        }
+        builder
+    }
+
+    /// The connections to a host that may be open at once.
+    fn connections(&self, host: String) -> Arc<Semaphore> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(self.checked.max_conns))).clone()
+    }
+}

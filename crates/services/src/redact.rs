@@ -1,0 +1,82 @@
+//! Keeping secrets out of errors and logs.
+
+use std::sync::{PoisonError, RwLock};
+
+/// What stands in a secret's place.
+pub const MASK: &str = "***";
+
+/// Secrets shorter than this are not masked: they would tear holes into ordinary words.
+const SHORTEST: usize = 4;
+
+/// Knows the secret values of a configuration, and removes them from texts.
+#[derive(Default)]
+pub struct Redactor {
+    // Longest first, so that a secret that contains another one goes as a whole.
+    values: RwLock<Vec<String>>,
+}
+
+impl Redactor {
+    /// A redactor for these values.
+    pub fn new<S: AsRef<str>>(values: impl IntoIterator<Item = S>) -> Self {
+        let redactor = Redactor::default();
+        for value in values {
+            redactor.add(value.as_ref());
+        }
+        redactor
+    }
+
+    /// Adds a value, each of its lines, and what it looks like in a URL or a form.
+    pub fn add(&self, value: &str) {
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        let encoded: String = url::form_urlencoded::byte_serialize(value.trim().as_bytes()).collect();
+        for text in value.lines().map(str::trim).chain([encoded.as_str()]) {
+            if text.len() >= SHORTEST && !values.iter().any(|known| known == text) {
+                values.push(text.to_string());
+            }
+        }
+        values.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    }
+
+    /// Adds what is secret in a URL that is a credential by itself: its path segments and query.
+    pub fn add_url(&self, url: &str) {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        if let Some(at) = rest.find(['/', '?'])
+            && let Some(secret) = rest.get(at + 1..)
+        {
+            self.add(secret);
+        }
+    }
+
+    /// The text without secrets.
+    pub fn clean(&self, text: &str) -> String {
+        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        values.iter().fold(text.to_string(), |text, secret| match text.contains(secret.as_str()) {
+            true => text.replace(secret.as_str(), MASK),
+            false => text,
+        })
+    }
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_whole_values_in_every_form() {
+        let redactor = Redactor::new(["s3cr+t x", "s3cr", "abc", "line one\nline two\n"]);
+        redactor.add_url("https://hooks.example.com/services/T0/B0?sig=1");
+        assert_eq!(redactor.clean("a s3cr+t x b"), "a *** b");
+        assert_eq!(redactor.clean("k=s3cr%2Bt+x&abc"), "k=***&abc");
+        assert_eq!(redactor.clean("line two"), "***");
+        assert_eq!(
+            redactor.clean("POST https://hooks.example.com/services/T0/B0?sig=1"),
+            "POST https://hooks.example.com/***"
+        );
+    }
+}
