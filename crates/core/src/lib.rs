@@ -1,5 +1,8 @@
 //! What is due, and why: a pure function from (configuration, object, state, clock) to notices. No I/O, no
 //! async, no clock.
 
+pub mod lifecycle;
 pub mod notification;
+pub mod occurrence;
+pub mod replay;
 pub mod yaml;

@@ -1,0 +1,668 @@
+//! The rules: from what was and what is to what happened.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use herald_value::Value;
+use jiff::Timestamp;
+
+use super::{
+    Observation, Observed,
+    before::{at_step, rewound, shaped},
+    cursor::Cursor,
+    reasons,
+    related::RunDue,
+    steps::{EndedBy, Passage, ended_by, passage},
+    view::{Owned, RolloutView, time},
+};
+use crate::occurrence::{EventType, Occurrence};
+
+pub(super) type Facts = BTreeMap<String, Value>;
+
+/// How many revisions one look reports at most: the number is a text that anybody can write.
+const MAX_REVISIONS: i64 = 20;
+
+fn fact(name: &str, value: impl Into<Value>) -> (String, Value) {
+    (name.to_owned(), value.into())
+}
+
+/// One comparison of a cursor with what is there.
+pub(super) struct Derivation<'a> {
+    pub(super) earlier: Cursor,
+    pub(super) later: RolloutView<'a>,
+    pub(super) replica_sets: Vec<Owned<'a>>,
+    pub(super) analysis_runs: Vec<Owned<'a>>,
+    pub(super) experiments: Vec<Owned<'a>>,
+    /// Whether this look only records what is already true.
+    pub(super) silent: bool,
+    /// Whether this Rollout was never looked at before.
+    first: bool,
+    pub(super) next: Cursor,
+    attempt: String,
+    out: Vec<Occurrence>,
+}
+
+impl<'a> Derivation<'a> {
+    pub(super) fn new(
+        earlier: Cursor,
+        later: RolloutView<'a>,
+        seen: &Observation<'a>,
+        first: bool,
+        silent: bool,
+    ) -> Derivation<'a> {
+        let uid = later.uid;
+        Derivation {
+            next: earlier.clone(),
+            earlier,
+            replica_sets: Owned::of(seen.replica_sets, uid),
+            analysis_runs: Owned::of(seen.analysis_runs, uid),
+            experiments: Owned::of(seen.experiments, uid),
+            later,
+            silent,
+            first,
+            attempt: String::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Whether something was there before this Rollout was first looked at.
+    pub(super) fn is_old(&self, created: &str) -> bool {
+        self.silent || self.next.horizon.as_deref().is_some_and(|horizon| created <= horizon)
+    }
+
+    pub(super) fn is_after_horizon(&self, moment: Timestamp) -> bool {
+        self.next.horizon.as_deref().and_then(time).is_none_or(|horizon| moment > horizon)
+    }
+
+    /// The object with the status that was last seen.
+    pub(super) fn before(&self) -> Value {
+        let object =
+            if self.first { self.later.raw.clone() } else { rewound(self.later.raw, &self.earlier.status) };
+        self.shape(&object)
+    }
+
+    fn shape(&self, object: &Value) -> Value {
+        let template = self
+            .replica_sets
+            .iter()
+            .filter(|_| self.later.has_workload_ref())
+            .find(|rs| rs.revision() == self.later.revision)
+            .and_then(|rs| rs.raw.path(&["spec", "template"]));
+        shaped(object, template)
+    }
+
+    pub(super) fn make(
+        &self,
+        reason: &str,
+        id: &str,
+        time: Option<Timestamp>,
+        message: String,
+        mut facts: Facts,
+        object: Option<Value>,
+    ) -> Occurrence {
+        let known = reasons::find(reason);
+        facts.entry("revision".to_owned()).or_insert_with(|| Value::int64(self.later.revision));
+        let images = |hash: Option<&str>| {
+            let found = self.replica_sets.iter().find(|rs| hash.is_some() && rs.hash() == hash)?;
+            Some(Value::str_list(found.images()))
+        };
+        let current = self.later.hash;
+        if let Some(images) = images(current) {
+            facts.insert("images".to_owned(), images);
+        }
+        let previous = self.earlier.status.stable.as_deref().filter(|stable| Some(*stable) != current);
+        if let Some(images) = images(previous) {
+            facts.insert("previousImages".to_owned(), images);
+        }
+        let uid = self.later.uid;
+        Occurrence {
+            reason: known.map_or_else(|| Cow::Owned(reason.to_owned()), |known| Cow::Borrowed(known.reason)),
+            event_type: known.map_or(EventType::Normal, |known| known.event_type),
+            id: if id.is_empty() { format!("{reason}/{uid}") } else { format!("{reason}/{uid}/{id}") },
+            time,
+            message,
+            facts,
+            object: Some(object.unwrap_or_else(|| self.shape(self.later.raw))),
+        }
+    }
+
+    pub(super) fn emit(
+        &mut self,
+        reason: &str,
+        id: &str,
+        time: Option<Timestamp>,
+        message: impl Into<String>,
+        facts: Facts,
+        object: Option<Value>,
+    ) {
+        let occurrence = self.make(reason, id, time, message.into(), facts, object);
+        self.out.push(occurrence);
+    }
+
+    fn emit_before(
+        &mut self,
+        reason: &str,
+        id: &str,
+        time: Option<Timestamp>,
+        message: String,
+        facts: Facts,
+    ) {
+        let object = self.before();
+        self.emit(reason, id, time, message, facts, Some(object));
+    }
+
+    pub(super) fn run(mut self) -> Observed {
+        let stale = self.later.resource_version < self.earlier.resource_version;
+        if self.silent {
+            self.new_replica_sets();
+            self.analyses();
+            self.experiments();
+        } else if stale {
+            // An older version from a slow cache: what it says was already looked at.
+            self.related_only();
+        } else {
+            self.compare();
+        }
+        if !stale {
+            self.next.take(&self.later, std::mem::take(&mut self.attempt));
+        }
+        self.prune();
+        Observed { cursor: Some(self.next), occurrences: self.out }
+    }
+
+    fn prune(&mut self) {
+        let (sets, runs, experiments, name) =
+            (&self.replica_sets, &self.analysis_runs, &self.experiments, self.later.name);
+        let named = self.later.named_runs();
+        self.next.prune(&|key| {
+            let run = key.strip_prefix("x/").map_or(key, |rest| rest.split('/').next().unwrap_or(rest));
+            let is =
+                |full: &str| full.strip_prefix(name).is_some_and(|rest| rest.trim_start_matches('-') == run);
+            sets.iter().any(|rs| super::related::key(rs.uid) == key)
+                || runs.iter().chain(experiments).any(|owned| is(owned.name))
+                || named.iter().any(|entry| is(entry.name))
+        });
+    }
+
+    fn related_only(&mut self) {
+        let created = self.new_replica_sets();
+        self.out.extend(created.into_iter().map(|(_, occurrence)| occurrence));
+        self.scalings();
+        let due = self.analyses();
+        self.out.extend(due.into_iter().map(|due| due.occurrence));
+        self.experiments();
+    }
+
+    fn compare(&mut self) {
+        let passage = passage(&self.earlier, &self.later, &self.replica_sets);
+        self.attempt = self.name_attempt(passage.new_attempt);
+        if passage.new_attempt {
+            self.next.paused_step = None;
+        }
+        let promoted =
+            self.later.stable.is_some() && self.later.stable != self.earlier.status.stable.as_deref();
+        // The update that was running finished, and another one began since.
+        let other_began = promoted
+            && self.later.hash != self.later.stable
+            && self.later.stable == self.earlier.status.hash.as_deref();
+
+        self.created();
+        if other_began {
+            self.completed();
+        }
+        self.updated();
+        self.switched("preview");
+        if passage.skip_all {
+            self.skip_steps();
+        }
+        self.not_completed(promoted);
+        self.missed_abort();
+        self.asked_for();
+        let due = self.analyses();
+        self.traffic();
+        self.scalings();
+        self.experiments();
+        let late = self.passed(&passage, due);
+        self.aborted();
+        self.states();
+        self.switched("active");
+        if promoted && !other_began || passage.round_trip {
+            self.completed();
+        }
+        if let Some(resumed) = late {
+            self.out.push(resumed);
+        }
+        self.settled();
+    }
+
+    /// The name of the present run through the steps.
+    fn name_attempt(&self, new: bool) -> String {
+        let later = &self.later;
+        let earlier = self.earlier.attempt.as_str();
+        let known = earlier.split(':').next().and_then(|r| r.parse::<i64>().ok()).filter(|_| !new);
+        let of_hash = || {
+            let of = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == later.hash);
+            of.map_or(later.revision, |rs| rs.revision().min(later.revision))
+        };
+        let revision = known.filter(|_| later.hash.is_some()).unwrap_or_else(of_hash);
+        let kept = || earlier.splitn(3, ':').nth(2).unwrap_or("0");
+        let clock = later.started_at.or(later.aborted_at).unwrap_or_else(kept);
+        if later.hash.is_none() {
+            return String::new();
+        }
+        format!("{revision}:{}:{clock}", later.step_hash.unwrap_or_default())
+    }
+
+    fn created(&mut self) {
+        if !self.first {
+            return;
+        }
+        let message =
+            format!("Rollout resource added to informer: {}/{}", self.later.namespace, self.later.name);
+        let created = time(self.later.created);
+        self.emit("RolloutAddedToInformer", "", created, message, Facts::new(), None);
+    }
+
+    fn updated(&mut self) {
+        let (from, to) = (self.earlier.revision, self.later.revision);
+        let mut created = self.new_replica_sets();
+        let first = if to > from {
+            (from + 1).max(to.saturating_sub(MAX_REVISIONS - 1))
+        } else if to < from && to > 0 && self.later.hash != self.earlier.status.hash.as_deref() {
+            // All ReplicaSets were lost, and counting began anew.
+            to
+        } else {
+            to.saturating_add(1)
+        };
+        for revision in first..=to {
+            let of = self.replica_sets.iter().find(|rs| rs.revision() == revision).copied();
+            let new = of.filter(|rs| !rs.had_other_revisions());
+            let time = new
+                .and_then(|rs| rs.created_at())
+                .or_else(|| (revision == to).then(|| self.later.revision_written_at()).flatten());
+            let id = revision.to_string();
+            let facts = || Facts::from([fact("revision", Value::int64(revision))]);
+            let message = format!("Rollout updated to revision {revision}");
+            self.emit_before("RolloutUpdated", &id, time, message, facts());
+            let (now, rest): (Vec<_>, Vec<_>) = created.into_iter().partition(|(r, _)| *r <= revision);
+            created = rest;
+            self.out.extend(now.into_iter().map(|(_, occurrence)| occurrence));
+            let stable = self.earlier.status.stable.as_deref();
+            let stable_set = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == stable);
+            let back = of.is_some_and(|rs| {
+                rs.had_other_revisions() || stable_set.is_some_and(|stable| rs.created < stable.created)
+            });
+            if back {
+                let message = format!("Rollout goes back to an earlier version as revision {revision}");
+                self.emit_before("RolloutRollback", &id, time, message, facts());
+            }
+        }
+        self.out.extend(created.into_iter().map(|(_, occurrence)| occurrence));
+    }
+
+    fn switched(&mut self, role: &str) {
+        let (from, to) = match role {
+            "preview" => (self.earlier.preview.clone(), self.later.preview),
+            _ => (self.earlier.active.clone(), self.later.active),
+        };
+        let Some(to) = to.filter(|to| from.as_deref() != Some(to)) else { return };
+        let from = from.unwrap_or_default();
+        let service = self
+            .later
+            .raw
+            .path(&["spec", "strategy", "blueGreen", &format!("{role}Service")])
+            .and_then(Value::as_str)
+            .unwrap_or(role);
+        let message = format!("Switched selector for service '{service}' from '{from}' to '{to}'");
+        let facts = Facts::from([
+            fact("service", service),
+            fact("role", role),
+            fact("from", from.as_str()),
+            fact("to", to),
+        ]);
+        let id = format!("{role}/{from}/{to}/{}", self.later.revision);
+        let time = self.later.progress_time();
+        self.emit_before("SwitchService", &id, time, message, facts);
+    }
+
+    fn skip_steps(&mut self) {
+        let id = format!("{}:{}", self.later.revision, self.later.step_hash.unwrap_or_default());
+        let time = self.later.progress_time();
+        let back = self.later.hash == self.later.stable;
+        let message = match back {
+            true => "Rollback to stable ReplicaSets",
+            false => "Rollback to active ReplicaSets within RollbackWindow",
+        };
+        self.emit_before("SkipSteps", &id, time, message.to_owned(), Facts::new());
+    }
+
+    fn not_completed(&mut self, promoted: bool) {
+        let (was, now) = (self.earlier.completed.clone(), self.later.completed());
+        let Some(now) = now else { return };
+        let id = match (&was, now.is) {
+            (Some(was), false) if !was.is && was.since == now.since => return,
+            (_, false) => now.since.clone(),
+            // It was False between: there was an update.
+            (Some(was), true) if was.is && was.since != now.since => {
+                format!("inferred/{}", self.later.revision)
+            }
+            (None, true) if self.later.canary && promoted => format!("inferred/{}", self.later.revision),
+            _ => return,
+        };
+        let at = if now.is { None } else { time(&now.since) };
+        let message = format!("Rollout not completed, started update to revision {}", self.later.revision);
+        self.emit_before("RolloutNotCompleted", &id, at, message, Facts::new());
+    }
+
+    fn completed(&mut self) {
+        let stable = self.later.stable;
+        let current = stable == self.later.hash;
+        let set = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == stable);
+        let revision = match set {
+            Some(rs) if !current => rs.revision(),
+            _ => self.later.revision,
+        };
+        let at = self.later.completed().filter(|c| c.is && current).and_then(|c| time(&c.since));
+        let message =
+            format!("Rollout completed update to revision {revision} ({})", stable.unwrap_or_default());
+        let mut facts = Facts::from([fact("revision", Value::int64(revision))]);
+        facts.extend(stable.map(|hash| fact("hash", hash)));
+        facts.extend(self.earlier.status.stable.as_deref().map(|hash| fact("previousHash", hash)));
+        facts.extend(self.later.completion.map(|how| fact("completion", how)));
+        self.emit_before("RolloutCompleted", &revision.to_string(), at, message, facts);
+    }
+
+    /// An abort and a retry that nobody saw: the attempt's clock moved although nothing was changed.
+    fn missed_abort(&mut self) {
+        let (was, now) = (&self.earlier, &self.later);
+        let same = was.revision == now.revision
+            && was.status.hash.as_deref() == now.hash
+            && was.status.step_hash.as_deref() == now.step_hash
+            && now.hash.is_some();
+        let clock = was.started_at.is_some()
+            && now.started_at.is_some()
+            && was.started_at.as_deref() != now.started_at;
+        if !same || !clock || was.status.aborted_at.is_some() || now.aborted_at.is_some() {
+            return;
+        }
+        let id = format!("inferred/{}", was.attempt);
+        let message = format!("Rollout aborted update to revision {}", now.revision);
+        let at = now.started_at.and_then(time);
+        self.emit_before("RolloutAborted", &id, None, message, Facts::new());
+        let message = format!("Rollout retries the update to revision {}", self.later.revision);
+        self.emit("RolloutRetry", &id, at, message, Facts::new(), None);
+    }
+
+    fn asked_for(&mut self) {
+        let missed = self.later.completion == Some("FastPromoted")
+            && self.later.stable == self.later.hash
+            && self.earlier.status.stable.as_deref() != self.later.stable;
+        if !self.earlier.status.promote_full && (self.later.promote_full || missed) {
+            let id = self.attempt.clone();
+            self.emit_before(
+                "RolloutPromoteFull",
+                &id,
+                None,
+                "Full promotion requested".into(),
+                Facts::new(),
+            );
+        }
+    }
+
+    fn traffic(&mut self) {
+        let (was, now) = (self.earlier.weights.clone(), self.later.weights());
+        let Some(now) = now.filter(|now| was.as_ref() != Some(now)) else { return };
+        let weight = self.later.canary_weight().unwrap_or(0);
+        let message = format!("Traffic weight updated to {weight}");
+        let id = format!("{}/{}/{now}", self.attempt, self.later.clamped_index());
+        let time = self.later.progress_time();
+        let facts = Facts::from([fact("weight", Value::int64(weight))]);
+        self.emit_before("TrafficWeightUpdated", &id, time, message, facts);
+    }
+
+    /// Steps, analyses and pauses in their order. Gives back the end of a pause that this look's last change
+    /// brought, as that is reported last.
+    fn passed(&mut self, passage: &Passage, due: Vec<RunDue>) -> Option<Occurrence> {
+        let (fresh, mut due): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.fresh);
+        let mut resumed = self.pause_ended(passage.new_attempt);
+        let before_step = self.earlier.status.index.unwrap_or(0);
+        let mut passed: Vec<i64> = passage.completed.iter().chain(&passage.skipped).copied().collect();
+        passed.sort_unstable();
+        let last = passed.last().copied();
+        for (nth, step) in passed.into_iter().enumerate() {
+            let (now, rest): (Vec<_>, Vec<_>) =
+                due.into_iter().partition(|due| due.step.is_none_or(|of| of <= step));
+            due = rest;
+            self.out.extend(now.into_iter().map(|due| due.occurrence));
+            let seen_before = !passage.new_attempt && nth == 0 && step == before_step;
+            let object = if seen_before { self.before() } else { self.shape(&at_step(self.later.raw, step)) };
+            if passage.skipped.contains(&step) {
+                self.step_skipped(step, object);
+                continue;
+            }
+            let inferred = self.inferred_pause(step, &object);
+            self.step_completed(step, last == Some(step), object.clone());
+            if let Some(duration) = inferred
+                && duration.is_some()
+            {
+                let id = format!("inferred/{}/{}", self.attempt, step + 1);
+                self.emit("RolloutResumed", &id, None, "Rollout is resumed", Facts::new(), Some(object));
+            }
+            let more = last != Some(step) || !self.later.pauses.is_empty();
+            if seen_before && more {
+                self.out.extend(resumed.take());
+            }
+        }
+        self.out.extend(due.into_iter().map(|due| due.occurrence));
+        if self.new_pause() {
+            // The next pause is already on: the last one ended before it.
+            self.out.extend(resumed.take());
+            self.paused();
+        }
+        self.out.extend(fresh.into_iter().map(|due| due.occurrence));
+        resumed
+    }
+
+    fn step_completed(&mut self, step: i64, newest: bool, object: Value) {
+        let count = self.later.step_count();
+        let what = self.later.step(step).map(step_text).unwrap_or_default();
+        let message = format!("Rollout step {}/{count} completed ({what})", step + 1);
+        let facts = Facts::from([
+            fact("step", Value::int64(step + 1)),
+            fact("steps", Value::int64(count)),
+            fact("stepText", what),
+        ]);
+        let time = newest.then(|| self.later.progress_time()).flatten();
+        let id = format!("{}/{}", self.attempt, step + 1);
+        self.emit("RolloutStepCompleted", &id, time, message, facts, Some(object));
+    }
+
+    fn step_skipped(&mut self, step: i64, object: Value) {
+        let count = self.later.step_count();
+        let message = format!("Rollout step {}/{count} skipped by a person", step + 1);
+        let facts = Facts::from([fact("step", Value::int64(step + 1)), fact("steps", Value::int64(count))]);
+        let time = self.later.index_written_at();
+        let id = format!("{}/{}", self.attempt, step + 1);
+        self.emit("RolloutStepSkipped", &id, time, message, facts, Some(object));
+    }
+
+    /// A pause step that was passed without its pause being seen: reports the pause, and gives back its duration.
+    fn inferred_pause(&mut self, step: i64, object: &Value) -> Option<Option<i64>> {
+        let duration = self.later.pause_step(step)?;
+        if self.next.paused_step.is_some_and(|paused| paused >= step) || self.earlier.status.controller_pause
+        {
+            return None;
+        }
+        self.next.paused_step = Some(step);
+        let id = format!("inferred/{}/{}", self.attempt, step + 1);
+        let message = "Rollout is paused (CanaryPauseStep)";
+        let facts = Facts::from([fact("cause", "CanaryPauseStep")]);
+        self.emit("RolloutPaused", &id, None, message, facts, Some(object.clone()));
+        Some(duration)
+    }
+
+    fn new_pause(&self) -> bool {
+        let known = &self.earlier.status.pauses;
+        self.later.pauses.first().is_some_and(|pause| !known.contains(pause))
+    }
+
+    fn paused(&mut self) {
+        let Some(pause) = self.later.pauses.first().cloned() else { return };
+        self.next.paused_step = Some(self.later.clamped_index());
+        let id = format!("{}/{}", pause.reason, pause.start);
+        let message = format!("Rollout is paused ({})", pause.reason);
+        let facts = Facts::from([fact("cause", pause.reason.as_str())]);
+        self.emit_before("RolloutPaused", &id, time(&pause.start), message, facts);
+    }
+
+    /// The end of the pause that the cursor knows; the occurrence, if the controller ended it.
+    fn pause_ended(&mut self, new_attempt: bool) -> Option<Occurrence> {
+        let pause = self.earlier.status.pauses.first().cloned()?;
+        if self.later.pauses.contains(&pause) {
+            return None;
+        }
+        let id = format!("{}/{}", pause.reason, pause.start);
+        let facts = Facts::from([fact("cause", pause.reason.as_str())]);
+        let time = self.later.progress_time();
+        match ended_by(&self.earlier, &self.later, new_attempt) {
+            EndedBy::Controller => {
+                let object = self.before();
+                Some(self.make("RolloutResumed", &id, time, "Rollout is resumed".into(), facts, Some(object)))
+            }
+            EndedBy::Person => {
+                self.emit_before(
+                    "RolloutPromotedByHand",
+                    &id,
+                    time,
+                    "A person ended the pause".into(),
+                    facts,
+                );
+                None
+            }
+            EndedBy::Abort => None,
+        }
+    }
+
+    fn aborted(&mut self) {
+        let was = self.earlier.status.aborted_at.clone();
+        let now = self.later.aborted_at;
+        if let Some(at) = now.filter(|now| was.as_deref() != Some(now)) {
+            self.next.retried = false;
+            let of = self.later.progressing.as_ref().filter(|c| c.reason == "RolloutAborted");
+            let message = of.map_or_else(
+                || format!("Rollout aborted update to revision {}", self.later.revision),
+                |condition| condition.message.to_owned(),
+            );
+            let facts = Facts::from([fact("cause", message.as_str())]);
+            self.emit_before("RolloutAborted", at, time(at), message, facts);
+        }
+        let Some(abort) = now.map(str::to_owned).or(was) else { return };
+        let says = self.later.progressing.as_ref().filter(|c| c.reason == "RolloutRetry");
+        let gone = now.is_none()
+            && self.later.revision == self.earlier.revision
+            && self.later.hash == self.earlier.status.hash.as_deref()
+            && !self.earlier.status.promote_full
+            && !self.later.promote_full;
+        if !self.next.retried && (says.is_some() || gone) {
+            self.next.retried = true;
+            let at = says.map_or(self.later.started_at, |c| Some(c.updated)).and_then(time);
+            let message = format!("Rollout retries the update to revision {}", self.later.revision);
+            self.emit_before("RolloutRetry", &abort, at, message, Facts::new());
+        }
+        if now.is_none() {
+            self.next.retried = false;
+        }
+    }
+
+    /// States that the conditions tell, once for each time that they began.
+    fn states(&mut self) {
+        if let Some(now) = self.later.progressing.clone() {
+            let was = self.earlier.progressing.as_ref();
+            let known = was.is_some_and(|(reason, since)| reason == now.reason && since == now.updated);
+            let tells = matches!(
+                now.reason,
+                "ProgressDeadlineExceeded" | "ReplicaSetNotAvailable" | "ReplicaSetCreateError"
+            );
+            if tells && !known {
+                let facts = Facts::from([fact("cause", now.message)]);
+                self.emit(now.reason, now.updated, time(now.updated), now.message, facts, None);
+            }
+        }
+        if let Some(now) = self.later.invalid.clone()
+            && self.earlier.invalid.as_deref() != Some(now.updated)
+        {
+            let facts = Facts::from([fact("cause", now.message)]);
+            self.emit("InvalidSpec", now.updated, time(now.updated), now.message, facts, None);
+        }
+        for plugin in self.later.plugins() {
+            let quiet = plugin.operation == "Run" && plugin.phase == "Successful";
+            if quiet || self.earlier.plugins.contains(&plugin.key) {
+                continue;
+            }
+            let message = format!(
+                "Step plugin {} (step {}) transitioned to {}",
+                plugin.name,
+                plugin.index + 1,
+                plugin.phase
+            );
+            let facts = Facts::from([fact("plugin", plugin.name), fact("phase", plugin.phase)]);
+            let id = format!("{}/{}", self.attempt, plugin.key);
+            self.emit_before("StepPluginTransition", &id, plugin.updated, message, facts);
+        }
+    }
+
+    /// What is told about the state after everything else.
+    fn settled(&mut self) {
+        if let Some(weight) = self.later.wanted_weight()
+            && self.earlier.status.stable.is_some()
+            && self.earlier.wanted_weight.is_some_and(|was| was != weight)
+            && (weight != 0 || self.later.abort)
+        {
+            let message = format!("The wanted canary weight is {weight}");
+            let id = format!("{}/{}/{weight}", self.attempt, self.later.clamped_index());
+            let facts = Facts::from([fact("weight", Value::int64(weight))]);
+            let time = self.later.progress_time();
+            self.emit("RolloutWeightSet", &id, time, message, facts, None);
+        }
+        if let Some(at) = self.later.restarted_at
+            && self.earlier.restarted_at.as_deref() != Some(at)
+            && self.later.restart_at() == Some(at)
+        {
+            self.emit("RolloutRestarted", at, time(at), "All pods were restarted", Facts::new(), None);
+        }
+        let was = self.earlier.status.phase.as_deref();
+        let reason = match self.later.phase.filter(|now| was != Some(now)) {
+            Some("Healthy") => "RolloutHealthy",
+            Some("Degraded") => "RolloutDegraded",
+            _ => return,
+        };
+        let since = match reason {
+            "RolloutHealthy" => self.later.healthy_since(),
+            _ => self.later.invalid.as_ref().or(self.later.progressing.as_ref()).map(|c| c.updated),
+        };
+        let id = format!("{}/{}", self.later.revision, since.unwrap_or_default());
+        let message = match self.later.message() {
+            "" => format!("Rollout is {}", self.later.phase.unwrap_or_default()),
+            message => message.to_owned(),
+        };
+        self.emit(reason, &id, since.and_then(time), message, Facts::new(), None);
+    }
+}
+
+/// A step as the reference's messages write it.
+fn step_text(step: &Value) -> String {
+    let Some((key, value)) = step.as_map().and_then(|map| map.entries().first()) else {
+        return String::new();
+    };
+    let key = key.to_str_lossy();
+    let inner = |name: &str| value.get(name).map(|v| herald_value::gofmt::to_text(v)).unwrap_or_default();
+    match &*key {
+        "setWeight" => format!("setWeight: {}", value.as_i64().unwrap_or(0)),
+        "pause" if value.get("duration").is_some() => format!("pause: {}", inner("duration")),
+        "setHeaderRoute" | "setMirrorRoute" | "plugin" => format!("{key}: {}", inner("name")),
+        "setCanaryScale" => ["weight", "replicas", "matchTrafficWeight"]
+            .iter()
+            .find(|name| value.get(name).is_some())
+            .map_or_else(|| key.to_string(), |name| format!("setCanaryScale{{{name}: {}}}", inner(name))),
+        _ => key.into_owned(),
+    }
+}

@@ -1,0 +1,161 @@
+//! Replaying a recording of a real cluster: what the controller sent, beside what is derived from the objects.
+
+mod compare;
+mod recording;
+
+use std::collections::BTreeMap;
+
+use herald_value::Value;
+use jiff::Timestamp;
+
+pub use compare::{Difference, DifferenceKind, ReplayReport, Row, SubjectReport};
+pub use recording::{Form, Kind, Recording, RecordingError, Sent, Watched};
+
+use crate::{
+    lifecycle::{Cursor, Observation, Observed, Subject, observe},
+    occurrence::Occurrence,
+};
+
+/// An occurrence that a replay derived.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    /// When the observation arrived that showed it.
+    pub at: Timestamp,
+    /// The Rollout's uid.
+    pub uid: String,
+    /// The Rollout's name.
+    pub name: String,
+    /// What happened.
+    pub occurrence: Occurrence,
+}
+
+/// Reads a recording, replays it, and compares.
+pub fn run<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<ReplayReport, RecordingError> {
+    let recording = Recording::read(lines)?;
+    let derived = derive(&recording, Restart::Never);
+    Ok(compare::compare(&recording.sent, &derived))
+}
+
+/// Compares what was sent with what a replay derived.
+pub fn compare(sent: &[Sent], derived: &[Derived]) -> ReplayReport {
+    compare::compare(sent, derived)
+}
+
+/// Whether a replay loses its memory on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// It doesn't.
+    Never,
+    /// Before each observation the cursors are written out and read back, and nothing else is kept.
+    Always,
+    /// The observations from the first to before the second number are lost; then everything is listed again.
+    Away(usize, usize),
+}
+
+/// Derives the occurrences of a recording.
+pub fn derive(recording: &Recording, restart: Restart) -> Vec<Derived> {
+    let mut world = World::default();
+    let baseline = recording.watched.first().map(|seen| seen.at);
+    for (at, seen) in recording.watched.iter().enumerate() {
+        if let Restart::Away(from, to) = restart
+            && at == to
+            && from < to
+        {
+            world.look_at_all(seen.at, baseline);
+        }
+        world.take(seen);
+        if matches!(restart, Restart::Away(from, to) if (from..to).contains(&at)) {
+            continue;
+        }
+        if restart == Restart::Always {
+            world.restart();
+        }
+        for uid in world.concerned(seen) {
+            world.look(&uid, seen.at, baseline);
+        }
+    }
+    world.derived
+}
+
+/// What is there, as the watches told it so far.
+#[derive(Default)]
+struct World {
+    objects: BTreeMap<(Kind, String), Value>,
+    deleted: BTreeMap<String, Value>,
+    cursors: BTreeMap<String, Cursor>,
+    derived: Vec<Derived>,
+}
+
+impl World {
+    fn take(&mut self, seen: &Watched) {
+        let key = (seen.kind, seen.uid().to_owned());
+        if !seen.deleted {
+            self.objects.insert(key, seen.object.clone());
+        } else if self.objects.remove(&key).is_some() && seen.kind == Kind::Rollout {
+            self.deleted.insert(key.1, seen.object.clone());
+        }
+    }
+
+    /// The Rollouts that an observation is about.
+    fn concerned(&self, seen: &Watched) -> Vec<String> {
+        if seen.kind == Kind::Rollout {
+            return vec![seen.uid().to_owned()];
+        }
+        let owners =
+            seen.object.path(&["metadata", "ownerReferences"]).and_then(Value::as_list).unwrap_or_default();
+        owners
+            .iter()
+            .map(|owner| recording::text(owner, &["uid"]).to_owned())
+            .filter(|uid| self.objects.contains_key(&(Kind::Rollout, uid.clone())))
+            .collect()
+    }
+
+    /// Forgets all but the cursors, as they are written down.
+    fn restart(&mut self) {
+        for cursor in self.cursors.values_mut() {
+            let read = serde_json::to_string(cursor).ok().and_then(|text| serde_json::from_str(&text).ok());
+            *cursor = read.unwrap_or_default();
+        }
+    }
+
+    fn look_at_all(&mut self, at: Timestamp, baseline: Option<Timestamp>) {
+        self.restart();
+        // What was deleted meanwhile left no last state.
+        let known = self.cursors.keys().cloned();
+        let there =
+            self.objects.keys().filter(|(kind, _)| *kind == Kind::Rollout).map(|(_, uid)| uid.clone());
+        let all: std::collections::BTreeSet<String> = known.chain(there).collect();
+        for uid in all {
+            self.look(&uid, at, baseline);
+        }
+    }
+
+    fn look(&mut self, uid: &str, at: Timestamp, baseline: Option<Timestamp>) {
+        let of = |kind: Kind| -> Vec<&Value> {
+            self.objects.iter().filter(|((k, _), _)| *k == kind).map(|(_, object)| object).collect()
+        };
+        let present = self.objects.get(&(Kind::Rollout, uid.to_owned()));
+        let last = self.deleted.get(uid);
+        let (replica_sets, analysis_runs, experiments) =
+            (of(Kind::ReplicaSet), of(Kind::AnalysisRun), of(Kind::Experiment));
+        let seen = Observation {
+            rollout: present.map_or(Subject::Deleted(last), Subject::Present),
+            replica_sets: &replica_sets,
+            analysis_runs: &analysis_runs,
+            experiments: &experiments,
+        };
+        let Observed { cursor, occurrences } = observe(self.cursors.get(uid), &seen, baseline, at);
+        let object = present.or(last);
+        let name = object.map(|o| recording::text(o, &["metadata", "name"])).unwrap_or_default().to_owned();
+        self.derived.extend(occurrences.into_iter().map(|occurrence| Derived {
+            at,
+            uid: uid.to_owned(),
+            name: name.clone(),
+            occurrence,
+        }));
+        match cursor {
+            Some(cursor) => self.cursors.insert(uid.to_owned(), cursor),
+            None => self.cursors.remove(uid),
+        };
+    }
+}
