@@ -12,6 +12,10 @@
 //! # Ok::<(), herald_template::TemplateError>(())
 //! ```
 
+pub mod function;
+
+mod overlay;
+
 use herald_value::{Value, limits::Limits};
 
 /// The moment at which a template failed.
