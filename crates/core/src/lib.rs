@@ -1,6 +1,7 @@
 //! What is due, and why: a pure function from (configuration, object, state, clock) to notices. No I/O, no
 //! async, no clock.
 
+pub mod catalog;
 pub mod lifecycle;
 pub mod notification;
 pub mod occurrence;
