@@ -1,10 +1,14 @@
 //! JSON: decoding in one pass into a [`Value`], and encoding the way Go's `encoding/json` does.
 
+mod encode;
+
 use std::{fmt, sync::Arc};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::{Elem, List, Map, Str, Value};
+
+pub use encode::{Style, encode};
 
 /// How numbers are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
