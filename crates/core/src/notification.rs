@@ -40,7 +40,14 @@ pub struct TemplateText {
 impl<'de> Deserialize<'de> for TemplateText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Located::<String>::deserialize(deserializer)?;
-        let template = Template::parse("", &text.value, Limits::DEFAULT).map_err(serde::de::Error::custom)?;
+        let template = Template::parse("", &text.value, Limits::DEFAULT).map_err(|error| {
+            let message = match &error.hint {
+                Some(hint) => format!("{} ({hint})", error.message),
+                None => error.message.clone(),
+            };
+            let at = text.at.within(error.line, error.column);
+            serde::de::Error::custom(crate::yaml::message_at(message, at))
+        })?;
         Ok(TemplateText { template, source: text.value.into(), at: text.at })
     }
 }
