@@ -20,3 +20,8 @@ impl Service for Todo {
         Ok(Receipt::default())
     }
 }
+
+/// The notification as YAML.
+pub fn print(_: &herald_core::notification::Notification) -> String {
+    String::new()
+}
