@@ -22,6 +22,7 @@
 //! | [`json`] | decoding JSON in one pass, and encoding like Go's `encoding/json` |
 //! | [`time`] | Go's `time.Time` and `time.Duration`: layouts, zones, methods |
 //! | [`limits`] | budgets for programs that work on values |
+//! | [`vector`] | case files of the two languages: environments and results |
 //!
 //! Containers nest at most [`MAX_DEPTH`] deep. Constructing a deeper one is an error, so everything
 //! that walks a value may recurse without fear for the stack.
@@ -31,6 +32,7 @@ pub mod json;
 pub mod limits;
 pub mod num;
 pub mod time;
+pub mod vector;
 
 mod collections;
 mod text;
