@@ -152,9 +152,10 @@ impl Cursor {
         self.started_at = seen.started_at.map(str::to_owned);
         self.restarted_at = seen.restarted_at.map(str::to_owned);
         self.weights = seen.weights();
-        self.wanted_weight = seen.wanted_weight();
-        self.preview = seen.preview.map(str::to_owned);
-        self.active = seen.active.map(str::to_owned);
+        self.wanted_weight = seen.wanted_weight().map(|(weight, _)| weight);
+        // A canary clears them, and the Services still select the same on the way back.
+        self.preview = seen.preview.map(str::to_owned).or(self.preview.take());
+        self.active = seen.active.map(str::to_owned).or(self.active.take());
         self.invalid = seen.invalid.as_ref().map(|c| c.updated.to_owned());
         self.plugins = seen.plugins().into_iter().map(|p| p.key).collect();
     }

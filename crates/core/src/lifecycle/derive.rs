@@ -38,6 +38,8 @@ pub(super) struct Derivation<'a> {
     first: bool,
     pub(super) next: Cursor,
     attempt: String,
+    /// The revision that the status is about.
+    revision: i64,
     out: Vec<Occurrence>,
 }
 
@@ -60,6 +62,7 @@ impl<'a> Derivation<'a> {
             silent,
             first,
             attempt: String::new(),
+            revision: 0,
             out: Vec::new(),
         }
     }
@@ -194,7 +197,8 @@ impl<'a> Derivation<'a> {
 
     fn compare(&mut self) {
         let passage = passage(&self.earlier, &self.later, &self.replica_sets);
-        self.attempt = self.name_attempt(passage.new_attempt);
+        self.revision = self.revision_of_status(passage.new_attempt);
+        self.attempt = self.name_attempt();
         if passage.new_attempt {
             self.next.paused_step = None;
         }
@@ -210,6 +214,7 @@ impl<'a> Derivation<'a> {
             self.completed();
         }
         self.updated();
+        self.rolled_back();
         self.switched("preview");
         if passage.skip_all {
             self.skip_steps();
@@ -234,22 +239,39 @@ impl<'a> Derivation<'a> {
         self.settled();
     }
 
-    /// The name of the present run through the steps.
-    fn name_attempt(&self, new: bool) -> String {
+    /// The revision that the status is about.
+    fn revision_of_status(&self, new: bool) -> i64 {
         let later = &self.later;
-        let earlier = self.earlier.attempt.as_str();
-        let known = earlier.split(':').next().and_then(|r| r.parse::<i64>().ok()).filter(|_| !new);
-        let of_hash = || {
-            let of = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == later.hash);
-            of.map_or(later.revision, |rs| rs.revision().min(later.revision))
-        };
-        let revision = known.filter(|_| later.hash.is_some()).unwrap_or_else(of_hash);
-        let kept = || earlier.splitn(3, ':').nth(2).unwrap_or("0");
-        let clock = later.started_at.or(later.aborted_at).unwrap_or_else(kept);
+        if later.hash.is_none() || later.is_reconciled() {
+            return later.revision;
+        }
+        let known =
+            self.earlier_revision().filter(|_| !new && later.hash == self.earlier.status.hash.as_deref());
+        // The annotation runs ahead of a status that says that all is done.
+        let guess = if later.completed().is_some_and(|c| c.is) { later.revision - 1 } else { later.revision };
+        known.or_else(|| self.revision_of(later.hash)).unwrap_or(guess.max(1))
+    }
+
+    /// The revision that the status was about.
+    fn earlier_revision(&self) -> Option<i64> {
+        self.earlier.attempt.split(':').next().and_then(|revision| revision.parse().ok())
+    }
+
+    /// The revision of the ReplicaSet with that pod hash.
+    fn revision_of(&self, hash: Option<&str>) -> Option<i64> {
+        let of = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == hash)?;
+        Some(of.revision().min(self.later.revision))
+    }
+
+    /// The name of the present run through the steps.
+    fn name_attempt(&self) -> String {
+        let later = &self.later;
         if later.hash.is_none() {
             return String::new();
         }
-        format!("{revision}:{}:{clock}", later.step_hash.unwrap_or_default())
+        let kept = || self.earlier.attempt.splitn(3, ':').nth(2).unwrap_or("0");
+        let clock = later.started_at.or(later.aborted_at).unwrap_or_else(kept);
+        format!("{}:{}:{clock}", self.revision, later.step_hash.unwrap_or_default())
     }
 
     fn created(&mut self) {
@@ -286,17 +308,31 @@ impl<'a> Derivation<'a> {
             let (now, rest): (Vec<_>, Vec<_>) = created.into_iter().partition(|(r, _)| *r <= revision);
             created = rest;
             self.out.extend(now.into_iter().map(|(_, occurrence)| occurrence));
-            let stable = self.earlier.status.stable.as_deref();
-            let stable_set = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == stable);
-            let back = of.is_some_and(|rs| {
-                rs.had_other_revisions() || stable_set.is_some_and(|stable| rs.created < stable.created)
-            });
-            if back {
-                let message = format!("Rollout goes back to an earlier version as revision {revision}");
-                self.emit_before("RolloutRollback", &id, time, message, facts());
-            }
         }
         self.out.extend(created.into_iter().map(|(_, occurrence)| occurrence));
+    }
+
+    /// Tells when the status begins to be about a version that was there before.
+    fn rolled_back(&mut self) {
+        let (was, now) = (self.earlier.status.clone(), self.later.hash);
+        let Some(stable) = was.stable.as_deref() else { return };
+        let back = if was.hash.as_deref() == now {
+            // There and back again, unseen.
+            self.earlier_revision().is_some_and(|earlier| self.revision > earlier)
+        } else {
+            let of = |hash: Option<&str>| {
+                self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == hash)
+            };
+            let older = |(now, stable): (&Owned<'_>, &Owned<'_>)| now.created < stable.created;
+            now == Some(stable) || of(now).zip(of(Some(stable))).is_some_and(older)
+        };
+        if back {
+            let revision = self.revision;
+            let message = format!("Rollout goes back to an earlier version as revision {revision}");
+            let facts = Facts::from([fact("revision", Value::int64(revision))]);
+            let time = self.later.progress_time();
+            self.emit_before("RolloutRollback", &revision.to_string(), time, message, facts);
+        }
     }
 
     fn switched(&mut self, role: &str) {
@@ -319,7 +355,7 @@ impl<'a> Derivation<'a> {
             fact("from", from.as_str()),
             fact("to", to),
         ]);
-        let id = format!("{role}/{from}/{to}/{}", self.later.revision);
+        let id = format!("{role}/{from}/{to}/{}", self.revision);
         let time = self.later.progress_time();
         self.emit_before("SwitchService", &id, time, message, facts);
     }
@@ -338,28 +374,31 @@ impl<'a> Derivation<'a> {
     fn not_completed(&mut self, promoted: bool) {
         let (was, now) = (self.earlier.completed.clone(), self.later.completed());
         let Some(now) = now else { return };
-        let id = match (&was, now.is) {
+        match (&was, now.is) {
             (Some(was), false) if !was.is && was.since == now.since => return,
-            (_, false) => now.since.clone(),
+            (_, false) => {}
             // It was False between: there was an update.
-            (Some(was), true) if was.is && was.since != now.since => {
-                format!("inferred/{}", self.later.revision)
-            }
-            (None, true) if self.later.canary && promoted => format!("inferred/{}", self.later.revision),
+            (Some(was), true) if was.is && was.since != now.since => {}
+            (None, true) if self.later.canary && promoted => {}
             _ => return,
-        };
+        }
+        // An update that was taken back is told by the revision before.
+        let taken_back = now.is && !promoted && self.earlier.completed.is_some();
+        let revision = if taken_back { self.revision - 1 } else { self.revision };
+        let id = revision.to_string();
         let at = if now.is { None } else { time(&now.since) };
-        let message = format!("Rollout not completed, started update to revision {}", self.later.revision);
+        let message = format!("Rollout not completed, started update to revision {revision}");
         self.emit_before("RolloutNotCompleted", &id, at, message, Facts::new());
     }
 
     fn completed(&mut self) {
         let stable = self.later.stable;
         let current = stable == self.later.hash;
-        let set = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == stable);
-        let revision = match set {
-            Some(rs) if !current => rs.revision(),
-            _ => self.later.revision,
+        let revision = if current {
+            self.revision
+        } else {
+            let was = self.earlier_revision().filter(|_| stable == self.earlier.status.hash.as_deref());
+            was.or_else(|| self.revision_of(stable)).unwrap_or(self.later.revision)
         };
         let at = self.later.completed().filter(|c| c.is && current).and_then(|c| time(&c.since));
         let message =
@@ -413,7 +452,9 @@ impl<'a> Derivation<'a> {
         let Some(now) = now.filter(|now| was.as_ref() != Some(now)) else { return };
         let weight = self.later.canary_weight().unwrap_or(0);
         let message = format!("Traffic weight updated to {weight}");
-        let id = format!("{}/{}/{now}", self.attempt, self.later.clamped_index());
+        // An abort takes the weight back to what it was in the same attempt.
+        let aborted = self.later.aborted_at.unwrap_or_default();
+        let id = format!("{}/{}/{aborted}/{now}", self.attempt, self.later.clamped_index());
         let time = self.later.progress_time();
         let facts = Facts::from([fact("weight", Value::int64(weight))]);
         self.emit_before("TrafficWeightUpdated", &id, time, message, facts);
@@ -523,7 +564,7 @@ impl<'a> Derivation<'a> {
         let id = format!("{}/{}", pause.reason, pause.start);
         let facts = Facts::from([fact("cause", pause.reason.as_str())]);
         let time = self.later.progress_time();
-        match ended_by(&self.earlier, &self.later, new_attempt) {
+        match ended_by(&self.earlier, &self.later, &self.analysis_runs, new_attempt) {
             EndedBy::Controller => {
                 let object = self.before();
                 Some(self.make("RolloutResumed", &id, time, "Rollout is resumed".into(), facts, Some(object)))
@@ -612,13 +653,13 @@ impl<'a> Derivation<'a> {
 
     /// What is told about the state after everything else.
     fn settled(&mut self) {
-        if let Some(weight) = self.later.wanted_weight()
+        if let Some((weight, step)) = self.later.wanted_weight()
             && self.earlier.status.stable.is_some()
             && self.earlier.wanted_weight.is_some_and(|was| was != weight)
-            && (weight != 0 || self.later.abort)
+            && (weight != 0 || self.later.aborted_at.is_some())
         {
             let message = format!("The wanted canary weight is {weight}");
-            let id = format!("{}/{}/{weight}", self.attempt, self.later.clamped_index());
+            let id = format!("{}/{}/{weight}", self.attempt, step + 1);
             let facts = Facts::from([fact("weight", Value::int64(weight))]);
             let time = self.later.progress_time();
             self.emit("RolloutWeightSet", &id, time, message, facts, None);
@@ -636,15 +677,20 @@ impl<'a> Derivation<'a> {
             _ => return,
         };
         let since = match reason {
-            "RolloutHealthy" => self.later.healthy_since(),
-            _ => self.later.invalid.as_ref().or(self.later.progressing.as_ref()).map(|c| c.updated),
+            "RolloutHealthy" => {
+                let completed = self.later.completed().filter(|c| c.is).map(|c| c.since);
+                self.later.healthy_since().map(str::to_owned).max(completed)
+            }
+            _ => {
+                self.later.invalid.as_ref().or(self.later.progressing.as_ref()).map(|c| c.updated.to_owned())
+            }
         };
-        let id = format!("{}/{}", self.later.revision, since.unwrap_or_default());
+        let id = format!("{}/{}", self.revision, since.as_deref().unwrap_or_default());
         let message = match self.later.message() {
             "" => format!("Rollout is {}", self.later.phase.unwrap_or_default()),
             message => message.to_owned(),
         };
-        self.emit(reason, &id, since.and_then(time), message, Facts::new(), None);
+        self.emit(reason, &id, since.as_deref().and_then(time), message, Facts::new(), None);
     }
 }
 

@@ -157,9 +157,11 @@ impl Derivation<'_> {
         if let Some(cause) = run.map(Owned::message).filter(|m| !m.is_empty()) {
             facts.insert("cause".to_owned(), Value::str(cause));
         }
-        let object = self.before();
-        let occurrence = self.make(&format!("AnalysisRun{phase}"), &key, time, message, facts, Some(object));
-        Some(RunDue { step, fresh: is_named && !was_named, occurrence })
+        // The controller reports a run only after it has stored its name, so that version is the one from before.
+        let fresh = is_named && !was_named;
+        let object = (!fresh).then(|| self.before());
+        let occurrence = self.make(&format!("AnalysisRun{phase}"), &key, time, message, facts, object);
+        Some(RunDue { step, fresh, occurrence })
     }
 
     /// Whether the Rollout went on since a run of that step began, so that it won't name the run any more.

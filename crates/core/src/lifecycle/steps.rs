@@ -43,6 +43,12 @@ pub(super) fn passage(earlier: &Cursor, later: &RolloutView<'_>, replica_sets: &
         new_attempt: hash_changed || steps_changed || clock_changed || retried,
         ..Passage::default()
     };
+    let home = later.hash.is_some() && later.hash == was.stable.as_deref() && later.stable == later.hash;
+    passage.round_trip = home
+        && !hash_changed
+        && !steps_changed
+        && later.revision >= earlier.revision.saturating_add(2)
+        && later.completion == Some("Promoted");
     let count = later.step_count();
     // At a first deploy the controller jumps over all steps.
     let Some(stable) = was.stable.as_deref().filter(|_| count > 0) else { return passage };
@@ -52,29 +58,24 @@ pub(super) fn passage(earlier: &Cursor, later: &RolloutView<'_>, replica_sets: &
         return passage;
     }
     let at_end = to == count;
-    if passage.new_attempt && at_end && later.hash == Some(stable) && later.stable == Some(stable) {
-        let missed_update = !hash_changed
-            && !steps_changed
-            && later.revision >= earlier.revision.saturating_add(2)
-            && later.completion == Some("Promoted");
-        if !missed_update {
-            passage.skip_all = hash_changed || steps_changed || later.revision != earlier.revision;
-            return passage;
-        }
-        passage.round_trip = true;
+    if passage.new_attempt && at_end && home && !passage.round_trip {
+        passage.skip_all = hash_changed || steps_changed || later.revision != earlier.revision;
+        return passage;
     }
     if was.promote_full || later.promote_full || later.completion == Some("FastPromoted") && at_end {
         return passage;
     }
-    if at_end && from == 0 && later.has_rollback_window() && !passage.round_trip {
+    if at_end && from == 0 && later.has_rollback_window() {
         let of = |hash: Option<&str>| replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == hash);
-        if let (Some(back), Some(from)) = (of(later.hash), of(Some(stable)))
-            && back.created < from.created
-        {
-            // Only a version that still runs is skipped to; otherwise the controller promotes without a word.
-            let ran = earlier.replica_set(super::related::key(back.uid)).is_some_and(|(_, n)| n > 0);
-            passage.skip_all = hash_changed && ran;
-            return passage;
+        match (of(later.hash), of(Some(stable))) {
+            (Some(back), Some(from)) if back.created >= from.created && !passage.round_trip => {}
+            (back, _) => {
+                // Only a version that still runs is skipped to; otherwise the controller promotes without a
+                // word. Without the ReplicaSets it can't be told from an update: better nothing than wrong.
+                let ran = back.and_then(|back| earlier.replica_set(super::related::key(back.uid)));
+                passage.skip_all = hash_changed && !passage.round_trip && ran.is_some_and(|(_, n)| n > 0);
+                return passage;
+            }
         }
     }
     let last = to - 1;
@@ -89,21 +90,39 @@ pub(super) fn passage(earlier: &Cursor, later: &RolloutView<'_>, replica_sets: &
 }
 
 /// Decides who ended the pause that the cursor knows.
-pub(super) fn ended_by(earlier: &Cursor, later: &RolloutView<'_>, new_attempt: bool) -> EndedBy {
+pub(super) fn ended_by(
+    earlier: &Cursor,
+    later: &RolloutView<'_>,
+    analysis_runs: &[Owned<'_>],
+    new_attempt: bool,
+) -> EndedBy {
     let was = &earlier.status;
     if later.abort || later.aborted_at.is_some() && later.aborted_at != was.aborted_at.as_deref() {
         return EndedBy::Abort;
     }
-    if later.controller_pause && later.pauses.is_empty() {
-        return EndedBy::Person;
+    let other = new_attempt || later.revision != earlier.revision;
+    let finished = later.stable != was.stable.as_deref() && later.stable == was.hash.as_deref();
+    let retried = new_attempt
+        && later.revision == earlier.revision
+        && later.hash == was.hash.as_deref()
+        && later.step_hash == was.step_hash.as_deref();
+    let failed = |run: &Owned<'_>| {
+        matches!(run.phase(), "Failed" | "Error") && run.hash().is_some() && run.hash() == was.hash.as_deref()
+    };
+    if retried || other && !finished && analysis_runs.iter().any(failed) {
+        // The abort itself went by unseen.
+        return EndedBy::Abort;
     }
-    if new_attempt
-        || later.revision != earlier.revision
+    if other && !finished
         || was.promote_full
         || later.promote_full
         || later.completion == Some("FastPromoted") && later.stable == later.hash
     {
         return EndedBy::Controller;
+    }
+    // For a canary the controller's own end also takes away `controllerPause`.
+    if later.canary && later.controller_pause && later.pauses.is_empty() {
+        return EndedBy::Person;
     }
     // Skipping a step leaves the pause; the controller ends it with the step that follows.
     let at = was.index.unwrap_or(0);

@@ -264,6 +264,19 @@ impl<'a> RolloutView<'a> {
         text(self.raw, &["spec", "restartAt"])
     }
 
+    /// Whether the status is about the specification as it is, so that the revision annotation is about the
+    /// status too: the controller writes the annotation first.
+    pub(super) fn is_reconciled(&self) -> bool {
+        let generation = int(self.raw, &["metadata", "generation"]).map(|n| n.to_string());
+        let observed = text(self.raw, &["status", "observedGeneration"]);
+        let workload =
+            text(self.raw, &["metadata", "annotations", "rollout.argoproj.io/workload-generation"]);
+        let workload_observed = text(self.raw, &["status", "workloadObservedGeneration"]);
+        observed.is_some()
+            && observed == generation.as_deref()
+            && (!self.has_workload_ref() || workload == workload_observed)
+    }
+
     pub(super) fn has_workload_ref(&self) -> bool {
         self.raw.path(&["spec", "workloadRef"]).is_some_and(|r| !r.is_nil())
     }
@@ -274,7 +287,8 @@ impl<'a> RolloutView<'a> {
     }
 
     pub(super) fn healthy_since(&self) -> Option<&'a str> {
-        Some(condition(self.raw.get("status")?, "Healthy")?.updated)
+        let found = condition(self.raw.get("status")?, "Healthy").filter(|c| c.status == "True");
+        found.map(|c| c.updated)
     }
 
     pub(super) fn message(&self) -> &'a str {
@@ -308,19 +322,21 @@ impl<'a> RolloutView<'a> {
         int(self.raw, &["status", "canary", "weights", "canary", "weight"])
     }
 
-    /// The canary weight that the steps ask for, without a router.
-    pub(super) fn wanted_weight(&self) -> Option<i64> {
+    /// The canary weight that the steps ask for, without a router, and the step that asks: the number of steps
+    /// for the end, -1 for none.
+    pub(super) fn wanted_weight(&self) -> Option<(i64, i64)> {
         if !self.canary || self.router() || self.steps.is_empty() || self.hash.is_none() {
             return None;
         }
-        if self.aborted_at.is_some() && self.abort {
-            return Some(0);
+        // It stays until the steps begin again.
+        if self.aborted_at.is_some() {
+            return Some((0, -1));
         }
         let index = self.clamped_index();
         if index == self.step_count() {
-            return Some(100);
+            return Some((100, index));
         }
-        (0..=index).rev().find_map(|i| int(self.step(i)?, &["setWeight"])).or(Some(0))
+        (0..=index).rev().find_map(|i| Some((int(self.step(i)?, &["setWeight"])?, i))).or(Some((0, -1)))
     }
 
     /// The analysis runs that the status names, in the order in which the controller reports them.

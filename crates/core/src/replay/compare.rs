@@ -69,6 +69,8 @@ pub struct Difference {
     pub trigger: String,
     /// More on it.
     pub detail: String,
+    /// Why it is right that this differs, if it is one of the differences that are meant.
+    pub meant: Option<&'static str>,
 }
 
 /// How the two sides differ.
@@ -100,6 +102,11 @@ impl ReplayReport {
     pub fn is_equal(&self) -> bool {
         self.subjects.iter().all(|subject| subject.differences.is_empty())
     }
+
+    /// The differences that are not meant.
+    pub fn unexplained(&self) -> impl Iterator<Item = &Difference> {
+        self.subjects.iter().flat_map(|subject| &subject.differences).filter(|d| d.meant.is_none())
+    }
 }
 
 impl fmt::Display for ReplayReport {
@@ -112,9 +119,12 @@ impl fmt::Display for ReplayReport {
                     (row.sent.as_deref().unwrap_or("-"), row.derived.as_deref().unwrap_or("-"));
                 writeln!(f, "{}", format!("  {sent:<34} {derived:<34} {}", row.note).trim_end())?;
             }
-            writeln!(f, "  {} differences", subject.differences.len())?;
+            let meant = subject.differences.iter().filter(|d| d.meant.is_some()).count();
+            writeln!(f, "  {} differences, {meant} of them meant", subject.differences.len())?;
             for difference in &subject.differences {
-                writeln!(f, "    {}: {} {}", difference.kind, difference.trigger, difference.detail)?;
+                let Difference { kind, trigger, detail, meant } = difference;
+                let why = meant.map(|why| format!(" ({why})")).unwrap_or_default();
+                writeln!(f, "    {kind}: {trigger} {detail}{why}")?;
             }
         }
         Ok(())
@@ -164,7 +174,7 @@ fn compare_subject(sent: &[&Sent], derived: &[&Derived]) -> SubjectReport {
     let (derived_first, derived): (Vec<&Derived>, Vec<&Derived>) =
         derived.iter().partition(|d| trigger(d) == UNORDERED);
     for nth in 0..sent_first.len().max(derived_first.len()) {
-        report.pair(sent_first.get(nth).copied(), derived_first.get(nth).copied());
+        report.pair(sent_first.get(nth).copied(), derived_first.get(nth).copied(), &sent);
     }
 
     let comparable: Vec<&Derived> = derived.iter().filter(|d| !is_ours(d)).copied().collect();
@@ -184,7 +194,7 @@ fn compare_subject(sent: &[&Sent], derived: &[&Derived]) -> SubjectReport {
     let out_of_window = moved.iter().filter(|(_, in_window)| !in_window);
     report.differences.extend(out_of_window.filter_map(|(s, _)| {
         let trigger = sent.get(*s)?.trigger.clone();
-        Some(Difference { kind: DifferenceKind::Order, trigger, detail: String::new() })
+        Some(Difference { kind: DifferenceKind::Order, trigger, detail: String::new(), meant: None })
     }));
 
     // What is ours stands where it was derived.
@@ -199,7 +209,8 @@ fn compare_subject(sent: &[&Sent], derived: &[&Derived]) -> SubjectReport {
                 place += 1;
             }
         }
-        report.pair(s.and_then(|s| sent.get(s)).copied(), d.and_then(|d| comparable.get(d)).copied());
+        let (s, d) = (s.and_then(|s| sent.get(s)).copied(), d.and_then(|d| comparable.get(d)).copied());
+        report.pair(s, d, &sent);
     }
     for rest in derived.iter().skip(place).filter(|d| is_ours(d)) {
         report.row(None, Some(rest), "ours");
@@ -216,7 +227,14 @@ impl SubjectReport {
         });
     }
 
-    fn pair(&mut self, sent: Option<&Sent>, derived: Option<&Derived>) {
+    fn pair(&mut self, sent: Option<&Sent>, derived: Option<&Derived>, all: &[&Sent]) {
+        let meant = match (sent, derived) {
+            (Some(sent), None) => meant_to_miss(sent, all),
+            (None, Some(derived)) if derived.occurrence.reason == "NewReplicaSetCreated" => Some(
+                "the controller lost a conflict after it had created the ReplicaSet, and reports it as found",
+            ),
+            _ => None,
+        };
         let difference = match (sent, derived) {
             (Some(sent), Some(derived)) => {
                 let detail = fields(&sent.object, derived.occurrence.object.as_ref());
@@ -239,7 +257,26 @@ impl SubjectReport {
             kind,
             trigger,
             detail,
+            meant,
         }));
+    }
+}
+
+/// Why it is right that something the controller sent isn't derived.
+fn meant_to_miss(missing: &Sent, all: &[&Sent]) -> Option<&'static str> {
+    let known = reasons::of_trigger(&missing.trigger);
+    let canary = missing.object.path(&["spec", "strategy", "canary"]).is_some_and(|c| !c.is_nil());
+    let same = |other: &&&Sent| other.trigger == missing.trigger && version(other) == version(missing);
+    if missing.trigger == UNORDERED {
+        Some("the controller reports every Rollout again whenever it starts")
+    } else if known.is_some_and(|known| known.origin == Origin::EventOnly) {
+        Some("only its Kubernetes Event shows it")
+    } else if missing.trigger == "on-switch-service" && canary {
+        Some("the Services of a canary are not watched")
+    } else if missing.trigger != "on-scaling-replica-set" && all.iter().filter(same).count() > 1 {
+        Some("the controller sent it more than once")
+    } else {
+        None
     }
 }
 
@@ -270,22 +307,23 @@ fn fields(sent: &Value, derived: Option<&Value>) -> String {
     detail
 }
 
-/// The longest common subsequence of the triggers, as pairs of indexes.
+/// The longest common subsequence of the triggers, as pairs of indexes; of equally long ones, one that pairs
+/// what belongs to the same version of the object.
 fn align(sent: &[&Sent], derived: &[&Derived]) -> Vec<(usize, usize)> {
     let width = derived.len() + 1;
     let mut best = vec![0_u32; (sent.len() + 1) * width];
     let at = |i: usize, j: usize| i * width + j;
     let same = |i: usize, j: usize| match (sent.get(i), derived.get(j)) {
-        (Some(s), Some(d)) => s.trigger == trigger(d),
-        _ => false,
+        (Some(s), Some(d)) if s.trigger == trigger(d) => 2 + u32::from(version(s) == d.version),
+        _ => 0,
     };
     let get = |best: &[u32], i: usize, j: usize| best.get(at(i, j)).copied().unwrap_or(0);
     for i in (0..sent.len()).rev() {
         for j in (0..derived.len()).rev() {
-            let value = if same(i, j) {
-                get(&best, i + 1, j + 1) + 1
-            } else {
-                get(&best, i + 1, j).max(get(&best, i, j + 1))
+            let skip = get(&best, i + 1, j).max(get(&best, i, j + 1));
+            let value = match same(i, j) {
+                0 => skip,
+                worth => skip.max(get(&best, i + 1, j + 1) + worth),
             };
             if let Some(slot) = best.get_mut(at(i, j)) {
                 *slot = value;
@@ -294,7 +332,8 @@ fn align(sent: &[&Sent], derived: &[&Derived]) -> Vec<(usize, usize)> {
     }
     let (mut i, mut j, mut pairs) = (0, 0, Vec::new());
     while i < sent.len() && j < derived.len() {
-        if same(i, j) {
+        let worth = same(i, j);
+        if worth > 0 && get(&best, i, j) == get(&best, i + 1, j + 1) + worth {
             pairs.push((i, j));
             (i, j) = (i + 1, j + 1);
         } else if get(&best, i + 1, j) >= get(&best, i, j + 1) {
@@ -328,10 +367,8 @@ fn moved(
         });
         if let Some(other) = other {
             let d = pairs.get(other).and_then(|pair| pair.1);
-            let between = &pairs[at.min(other)..=at.max(other)];
             let version_of = |s: usize| sent.get(s).map(|s| version(s));
-            let in_window =
-                between.iter().filter_map(|pair| pair.0).all(|other| version_of(other) == version_of(s));
+            let in_window = d.and_then(|d| derived.get(d)).map(|d| d.version.as_str()) == version_of(s);
             moved.push((s, in_window));
             if let Some(pair) = pairs.get_mut(at) {
                 pair.1 = d;

@@ -25,6 +25,8 @@ pub struct Derived {
     pub uid: String,
     /// The Rollout's name.
     pub name: String,
+    /// The Rollout's version that the controller had before it when it reported this, as far as can be told.
+    pub version: String,
     /// What happened.
     pub occurrence: Occurrence,
 }
@@ -55,7 +57,7 @@ pub enum Restart {
 /// Derives the occurrences of a recording.
 pub fn derive(recording: &Recording, restart: Restart) -> Vec<Derived> {
     let mut world = World::default();
-    let baseline = recording.watched.first().map(|seen| seen.at);
+    let baseline = Some(recording.start);
     for (at, seen) in recording.watched.iter().enumerate() {
         if let Restart::Away(from, to) = restart
             && at == to
@@ -147,7 +149,12 @@ impl World {
         let Observed { cursor, occurrences } = observe(self.cursors.get(uid), &seen, baseline, at);
         let object = present.or(last);
         let name = object.map(|o| recording::text(o, &["metadata", "name"])).unwrap_or_default().to_owned();
+        let now = object.map(|o| recording::text(o, &["metadata", "resourceVersion"])).unwrap_or_default();
+        let before = self.cursors.get(uid).map_or_else(|| now.to_owned(), |c| c.resource_version.to_string());
+        // These carry the answer of the write itself.
+        let written = |o: &Occurrence| matches!(&*o.reason, "RolloutUpdated" | "NewReplicaSetCreated");
         self.derived.extend(occurrences.into_iter().map(|occurrence| Derived {
+            version: if written(&occurrence) { now.to_owned() } else { before.clone() },
             at,
             uid: uid.to_owned(),
             name: name.clone(),

@@ -50,6 +50,8 @@ pub struct Sent {
 /// A recording.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
+    /// When it began.
+    pub start: Timestamp,
     /// What the watches said, in order.
     pub watched: Vec<Watched>,
     /// What the controller sent for Rollouts, in order, without the conditions on the state.
@@ -87,9 +89,12 @@ impl Recording {
                 continue;
             }
             let fail = |message: String| RecordingError { line: number + 1, message };
-            let mut entry = Value::from_json(line.as_bytes()).map_err(|e| fail(e.to_string()))?;
+            let entry = Value::from_json(line.as_bytes()).map_err(|e| fail(e.to_string()))?;
             let millis = entry.get("t_ms").and_then(Value::as_i64).unwrap_or(0);
             let at = Timestamp::from_millisecond(millis).map_err(|e| fail(e.to_string()))?;
+            if recording.start == Timestamp::default() {
+                recording.start = at;
+            }
             let object = entry.get("object").cloned().unwrap_or_default();
             match text(&entry, &["source"]) {
                 "watch" => {
@@ -111,8 +116,6 @@ impl Recording {
                 }
                 _ => {}
             }
-            entry = Value::Nil;
-            drop(entry);
         }
         Ok(recording)
     }
@@ -154,7 +157,7 @@ impl Recording {
             };
             watched.sort_by_key(late);
         }
-        Recording { watched, sent: self.sent.clone() }
+        Recording { start: self.start, watched, sent: self.sent.clone() }
     }
 }
 
