@@ -33,6 +33,7 @@ pub mod registry;
 pub mod section;
 pub mod service;
 pub mod services;
+mod yaml_text;
 
 pub use failure::{Reason, SendError};
 pub use registry::{Instance, Registry};

@@ -15,8 +15,24 @@ use crate::{
 };
 
 /// Every service, by name. A new one is a new file and one line here.
-pub static SERVICES: &[&ServiceType] =
-    &[&services::console::TYPE, &services::email::TYPE, &services::slack::TYPE, &services::webhook::TYPE];
+pub static SERVICES: &[&ServiceType] = &[
+    &services::console::TYPE,
+    &services::email::TYPE,
+    &services::grafana::TYPE,
+    &services::mattermost::TYPE,
+    &services::newrelic::TYPE,
+    &services::opsgenie::TYPE,
+    &services::pagerduty::TYPE,
+    &services::pagerdutyv2::TYPE,
+    &services::pushover::TYPE,
+    &services::rocketchat::TYPE,
+    &services::slack::TYPE,
+    &services::teams::TYPE,
+    &services::teams_workflows::TYPE,
+    &services::telegram::TYPE,
+    &services::webex::TYPE,
+    &services::webhook::TYPE,
+];
 
 /// The services that a program knows.
 #[derive(Clone, Copy, Debug)]

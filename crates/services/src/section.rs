@@ -114,16 +114,15 @@ pub fn read_field(section: &Node, field: Field) -> Result<Option<TemplateText>, 
     let node = match found {
         None if field.default.is_empty() => return Ok(None),
         None => Node { kind: Kind::Text(field.default.into()), at: section.at },
-        Some(node) => match &node.kind {
-            Kind::List(_) | Kind::Map(_) if field.json => {
-                Node { kind: Kind::Text(json_text(node)), at: node.at }
-            }
-            _ => node.clone(),
-        },
+        Some(node) if !field.json && matches!(node.kind, Kind::List(_) | Kind::Map(_)) => {
+            return Err(YamlError::new(
+                format!("{} must be text, not {}", field.name, node.describe()),
+                node.at,
+            ));
+        }
+        Some(node) => node.clone(),
     };
-    let mut text: TemplateText = yaml::decode(&node)?;
-    text.at = node.at;
-    Ok(Some(text))
+    yaml::decode(&node).map(Some)
 }
 
 /// The value of a key of a map, matching without regard to case as Go does: of several, the last one.
@@ -159,25 +158,5 @@ fn is_empty(node: &Node) -> bool {
         Kind::Null => true,
         Kind::Text(text) => text.is_empty(),
         _ => false,
-    }
-}
-
-/// A node as JSON text.
-fn json_text(node: &Node) -> String {
-    to_json(node).to_string()
-}
-
-/// A node as JSON.
-pub fn to_json(node: &Node) -> Value {
-    match &node.kind {
-        Kind::Null => Value::Null,
-        Kind::Bool(value, _) => Value::Bool(*value),
-        Kind::Int(value, _) => Value::from(*value),
-        Kind::Float(value, _) => Value::from(*value),
-        Kind::Text(text) => Value::String(text.clone()),
-        Kind::List(items) => Value::Array(items.iter().map(to_json).collect()),
-        Kind::Map(entries) => {
-            Value::Object(entries.iter().map(|(key, _, value)| (key.clone(), to_json(value))).collect())
-        }
     }
 }

@@ -7,9 +7,7 @@ use herald_core::{
     yaml::{self, Kind, Node},
 };
 use herald_services::{
-    Delivery, Environment, ObjectRef, Registry, SendError,
-    http::HttpFactory,
-    section::{child, to_json},
+    Delivery, Environment, ObjectRef, Registry, SendError, http::HttpFactory, section::child,
 };
 use herald_testkit::{
     http::{Answer, Recorded, Recorder},
@@ -30,7 +28,7 @@ fn folder() -> PathBuf {
 
 fn read_yaml(path: &PathBuf) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    to_json(&yaml::parse(&text).unwrap_or_else(|e| panic!("{}:{}: {e}", path.display(), e.at.line)))
+    yaml::parse(&text).unwrap_or_else(|e| panic!("{}:{}: {e}", path.display(), e.at.line)).to_json()
 }
 
 fn texts(case: &Value, key: &str) -> Vec<String> {
@@ -66,7 +64,8 @@ impl File {
     fn all() -> Vec<File> {
         let paths = std::fs::read_dir(folder()).expect("conformance/services");
         let mut paths: Vec<PathBuf> = paths.map(|entry| entry.expect("an entry").path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|ext| ext == "yaml") && !path.ends_with("vars.yaml"));
+        paths
+            .retain(|path| path.extension().is_some_and(|ext| ext == "yaml") && !path.ends_with("vars.yaml"));
         paths.sort();
         paths.iter().map(File::read).collect()
     }
@@ -102,7 +101,8 @@ impl File {
 fn expand(value: &Value, macros: &Map<String, Value>) -> Value {
     match value {
         Value::String(text) => {
-            let word = text.split_once('/').and_then(|(word, rest)| Some((macros.get(word)?.as_str()?, rest)));
+            let word =
+                text.split_once('/').and_then(|(word, rest)| Some((macros.get(word)?.as_str()?, rest)));
             match (macros.get(text), word) {
                 (Some(value), _) => value.clone(),
                 (None, Some((word, rest))) => json!(format!("{word}/{rest}")),
@@ -110,19 +110,30 @@ fn expand(value: &Value, macros: &Map<String, Value>) -> Value {
             }
         }
         Value::Array(items) => items.iter().map(|item| expand(item, macros)).collect(),
-        Value::Object(map) => Value::Object(map.iter().map(|(k, v)| (k.clone(), expand(v, macros))).collect()),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(k, v)| (k.clone(), expand(v, macros))).collect())
+        }
         other => other.clone(),
     }
 }
 
 /// The template stage of the engine, as far as the cases need it.
-fn render(registry: &Registry, templates: &[&str], instance: &str, recipient: &str) -> Result<Notification, String> {
+fn render(
+    registry: &Registry,
+    templates: &[&str],
+    instance: &str,
+    recipient: &str,
+) -> Result<Notification, String> {
     let mut vars = read_yaml(&folder().join("vars.yaml"));
     vars["serviceType"] = json!(instance);
     vars["recipient"] = json!(recipient);
     let vars = Data::from_json(vars.to_string().as_bytes()).map_err(|e| format!("{e:?}"))?;
-    let context =
-        RenderContext { template: "app-deployed", vars: &vars, limits: Limits::DEFAULT, now: jiff::Timestamp::now() };
+    let context = RenderContext {
+        template: "app-deployed",
+        vars: &vars,
+        limits: Limits::DEFAULT,
+        now: jiff::Timestamp::now(),
+    };
     let mut notification = Notification::default();
     for template in templates {
         let node = yaml::parse(template).map_err(|e| e.to_string())?;
@@ -179,7 +190,8 @@ fn environment(address: SocketAddr) -> Environment {
 
 /// Compares parsed JSON; a few texts of the expectation stand for what changes from run to run.
 fn same(expected: &Value, actual: &Value, path: &str) -> Check {
-    let check = |good: bool| if good { Ok(()) } else { Err(format!("{path}: expected {expected}, got {actual}")) };
+    let check =
+        |good: bool| if good { Ok(()) } else { Err(format!("{path}: expected {expected}, got {actual}")) };
     match (expected, actual) {
         (Value::String(text), _) if ["<now", "<…", "<from "].iter().any(|start| text.starts_with(start)) => {
             check(!actual.is_null() && actual != "")
@@ -200,7 +212,8 @@ fn same(expected: &Value, actual: &Value, path: &str) -> Check {
 
 fn check_form(expected: &Value, recorded: &Recorded, exact: bool) -> Check {
     let form: BTreeMap<String, String> = url::form_urlencoded::parse(&recorded.body).into_owned().collect();
-    let expected: BTreeMap<_, _> = expected.as_object().ok_or("the expected form is no map")?.iter().collect();
+    let expected: BTreeMap<_, _> =
+        expected.as_object().ok_or("the expected form is no map")?.iter().collect();
     if exact && !expected.keys().copied().eq(form.keys()) {
         return Err(format!("form: expected the fields {:?}, got {form:?}", expected.keys()));
     }
@@ -259,7 +272,9 @@ fn check_request(expected: &Value, recorded: &Recorded) -> Check {
         check_form(form, recorded, false)?;
     }
     match text("body") {
-        Some(text) if text != recorded.text() => Err(format!("body: expected {text}, got {}", recorded.text())),
+        Some(text) if text != recorded.text() => {
+            Err(format!("body: expected {text}, got {}", recorded.text()))
+        }
         _ => Ok(()),
     }
 }
@@ -270,9 +285,13 @@ fn check_result(case: &Value, result: &Result<(), SendError>) -> Check {
         Ok(()) if expected == "ok" => Ok(()),
         Ok(()) => Err(format!("result: expected an error with {expected:?}, got success")),
         Err(error) if expected == "ok" => Err(format!("result: {error}")),
-        Err(error) if !error.to_string().contains(expected) => Err(format!("result: no {expected:?} in {error}")),
+        Err(error) if !error.to_string().contains(expected) => {
+            Err(format!("result: no {expected:?} in {error}"))
+        }
         Err(error) => match case["reason"].as_str() {
-            Some(reason) if reason != error.reason.label() => Err(format!("reason: {}, not {reason}", error.reason)),
+            Some(reason) if reason != error.reason.label() => {
+                Err(format!("reason: {}, not {reason}", error.reason))
+            }
             _ => Ok(()),
         },
     }
@@ -411,7 +430,9 @@ async fn run_mail(registry: &Registry, case: &Value) -> Check {
         }
     }
     match case["raw_body"].as_str().or(case["body"].as_str()) {
-        Some(body) if body != mail.body.trim_end() => Err(format!("body: expected {body}, got {}", mail.body)),
+        Some(body) if body != mail.body.trim_end() => {
+            Err(format!("body: expected {body}, got {}", mail.body))
+        }
         _ => Ok(()),
     }
 }
@@ -453,7 +474,8 @@ fn decode_words(text: &str) -> String {
 }
 
 fn run_console(registry: &Registry, case: &Value) -> Check {
-    let notification = render(registry, &[case["template"].as_str().unwrap_or(MESSAGE)], "console", "stdout")?;
+    let notification =
+        render(registry, &[case["template"].as_str().unwrap_or(MESSAGE)], "console", "stdout")?;
     let printed = herald_services::services::console::print(&notification);
     let expected = case["stdout"].as_str().unwrap_or_default();
     if printed == expected { Ok(()) } else { Err(format!("expected {expected:?}, got {printed:?}")) }
@@ -508,7 +530,10 @@ async fn every_service_sends_what_its_cases_say() {
         }
     }
     if !pending.is_empty() {
-        eprintln!("PENDING: {} cases of services without a file: {pending:?}", pending.values().sum::<usize>());
+        eprintln!(
+            "PENDING: {} cases of services without a file: {pending:?}",
+            pending.values().sum::<usize>()
+        );
     }
     eprintln!("{passed} cases passed, {} failed, {elsewhere} run elsewhere", failed.len());
     assert!(failed.is_empty(), "{}", failed.join("\n"));

@@ -2,5 +2,17 @@
 
 pub mod console;
 pub mod email;
+pub mod grafana;
+pub mod mattermost;
+pub mod newrelic;
+pub mod opsgenie;
+pub mod pagerduty;
+pub mod pagerdutyv2;
+pub mod pushover;
+pub mod rocketchat;
 pub mod slack;
+pub mod teams;
+pub mod teams_workflows;
+pub mod telegram;
+pub mod webex;
 pub mod webhook;

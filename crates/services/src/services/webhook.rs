@@ -1,22 +1,254 @@
-//! webhook: being built.
+//! `webhook`: one request to any URL.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use herald_core::{
+    notification::{RenderContext, RenderError, Section, TemplateText},
+    yaml::{self, Kind, Node, YamlError},
+};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
 
-use crate::service::{Delivery, Receipt, Service, ServiceType};
-
-/// The service type.
-pub const TYPE: ServiceType = ServiceType {
-    name: "webhook",
-    configurable: true,
-    parse_section: None,
-    build: |_, _| Ok(Box::new(Todo)),
+use crate::{
+    failure::{Reason, SendError},
+    http::{HttpClient, Reply, go_duration},
+    section::{Field, child, read_field},
+    service::{Context, Delivery, Receipt, Service, ServiceType},
 };
 
-struct Todo;
+/// The service type.
+pub const TYPE: ServiceType =
+    ServiceType { name: "webhook", configurable: true, parse_section: Some(parse_section), build };
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Options {
+    url: String,
+    headers: Vec<Header>,
+    basic_auth: Option<BasicAuth>,
+    #[serde(deserialize_with = "wait")]
+    retry_wait_min: Duration,
+    #[serde(deserialize_with = "wait")]
+    retry_wait_max: Duration,
+    retry_max: i64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Header {
+    name: String,
+    value: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct BasicAuth {
+    username: String,
+    password: String,
+}
+
+/// Integer nanoseconds as the reference wants them, or a duration as its documentation shows it.
+fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let text = text.trim();
+    match (text.is_empty(), text.parse::<i64>()) {
+        (true, _) => Ok(Duration::ZERO),
+        (false, Ok(nanos)) => Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))),
+        (false, Err(_)) => go_duration(text).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "not a duration such as 2s, nor a number of nanoseconds: {text}"
+            ))
+        }),
+    }
+}
+
+fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
+    let mut options: Options = yaml::decode(node)?;
+    let missing = |what: &str| YamlError::new(format!("{what} is missing"), node.at);
+    if options.url.is_empty() {
+        return Err(missing("url"));
+    }
+    for header in &mut options.headers {
+        context.secret(&header.value);
+        if header.name.is_empty() {
+            return Err(missing("the name of a header"));
+        }
+        // Secrets from files often end in a newline, which no header may hold.
+        let trimmed = header.value.trim_end_matches(['\r', '\n']).len();
+        if trimmed < header.value.len() {
+            tracing::warn!(instance = %context.instance, header = %header.name, "trailing newline of a header removed");
+            header.value.truncate(trimmed);
+        }
+    }
+    if let Some(basic) = &options.basic_auth {
+        context.secret(&basic.password);
+    }
+    if options.retry_wait_min.is_zero() {
+        options.retry_wait_min = Duration::from_secs(1);
+    }
+    if options.retry_wait_max.is_zero() {
+        options.retry_wait_max = Duration::from_secs(5);
+    }
+    let http = context.http(node)?;
+    Ok(Box::new(Webhook { options, instance: context.instance.clone(), http }))
+}
+
+/// One entry of the section: what one instance sends.
+#[derive(Debug)]
+struct Entry {
+    method: String,
+    path: Option<TemplateText>,
+    body: Option<TemplateText>,
+}
+
+#[derive(Debug)]
+struct WebhookSection(Vec<(String, Entry)>);
+
+fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
+    let instances: &[_] = match &node.kind {
+        Kind::Null => &[],
+        Kind::Map(entries) => entries,
+        _ => {
+            return Err(YamlError::new(
+                "webhook must be a map from the names of webhooks to requests",
+                node.at,
+            ));
+        }
+    };
+    let entries = instances.iter().map(|(instance, _, node)| {
+        if !matches!(node.kind, Kind::Map(_) | Kind::Null) {
+            let message = format!(
+                "webhook.{instance} must be a map with method, path and body: the name of the \
+                 webhook comes between `webhook:` and them"
+            );
+            return Err(YamlError::new(message, node.at));
+        }
+        let method = child(node, "method").map(yaml::decode::<String>).transpose()?.unwrap_or_default();
+        let path = read_field(node, Field::text("path"))?;
+        let body = read_field(node, Field::json("body"))?;
+        Ok((instance.clone(), Entry { method, path, body }))
+    });
+    Ok(Arc::new(WebhookSection(entries.collect::<Result<_, YamlError>>()?)))
+}
+
+impl Section for WebhookSection {
+    fn render(&self, context: &RenderContext<'_>, earlier: Option<&Value>) -> Result<Value, RenderError> {
+        let mut out = earlier.and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
+        let render = |field: &Option<TemplateText>| {
+            field.as_ref().map(|field| context.text(field)).transpose().map(Option::unwrap_or_default)
+        };
+        for (instance, entry) in &self.0 {
+            let (path, body) = (render(&entry.path)?, render(&entry.body)?);
+            out.insert(instance.clone(), json!({"method": entry.method, "path": path, "body": body}));
+        }
+        Ok(Value::Object(out))
+    }
+}
+
+/// What a rendered entry asks for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Rendered {
+    method: String,
+    path: String,
+    body: String,
+}
+
+struct Webhook {
+    options: Options,
+    instance: Arc<str>,
+    http: HttpClient,
+}
+
+impl Webhook {
+    fn request(&self, delivery: &Delivery<'_>) -> Result<Rendered, SendError> {
+        let mut entries: BTreeMap<String, Rendered> = delivery.section("webhook")?.unwrap_or_default();
+        let mut rendered = entries
+            .remove(&*self.instance)
+            .unwrap_or_else(|| Rendered { body: delivery.message().to_string(), ..Rendered::default() });
+        if rendered.method.is_empty() {
+            rendered.method = "GET".into();
+        }
+        // Joined as plain text, because a query in the URL has always ended up before the path.
+        rendered.path = match rendered.path.as_str() {
+            "" => self.options.url.clone(),
+            path => format!("{}/{}", self.options.url.trim_end_matches('/'), path.trim_start_matches('/')),
+        };
+        Ok(rendered)
+    }
+
+    async fn attempt(&self, request: &Rendered) -> Result<Reply, SendError> {
+        let mut http = self.http.request(&request.method, &request.path)?;
+        for Header { name, value } in &self.options.headers {
+            // The connection decides about the host.
+            if !name.eq_ignore_ascii_case("host") {
+                http = http.header(name, value)?;
+            }
+        }
+        if let Some(basic) = &self.options.basic_auth {
+            http = http.basic_auth(&basic.username, &basic.password)?;
+        }
+        http.body(request.body.as_str()).send().await
+    }
+
+    /// How long to wait before the next attempt, or `None` if it is the courier's turn to decide.
+    fn pause(&self, attempt: u32, result: &Result<Reply, SendError>) -> Option<Duration> {
+        let allowed = match self.options.retry_max {
+            0 => 3,
+            max => u32::try_from(max).unwrap_or(0),
+        };
+        if attempt > allowed {
+            return None;
+        }
+        let usual = self
+            .options
+            .retry_wait_min
+            .saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)))
+            .min(self.options.retry_wait_max);
+        match result {
+            Ok(reply) if reply.status == 429 || reply.status == 503 => match reply.retry_after() {
+                // A longer wait is the courier's: it holds up this lane only, and survives a restart.
+                Some(asked) => (asked <= self.options.retry_wait_max).then_some(asked),
+                None => Some(usual),
+            },
+            Ok(reply) => (reply.status >= 500 && reply.status != 501).then_some(usual),
+            Err(error) => matches!(error.reason, Reason::Unreachable | Reason::TimedOut).then_some(usual),
+        }
+    }
+}
 
 #[async_trait]
-impl Service for Todo {
-    async fn send(&self, _: &Delivery<'_>) -> Result<Receipt, crate::SendError> {
-        Ok(Receipt::default())
+impl Service for Webhook {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
+        let request = self.request(delivery)?;
+        let mut attempts = 1;
+        let result = loop {
+            let result = self.attempt(&request).await;
+            match self.pause(attempts, &result) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => break result,
+            }
+            attempts += 1;
+        };
+        let (method, url) = (&request.method, &request.path);
+        let gave_up = format!("{method} {url} giving up after {attempts} attempt(s)");
+        match result {
+            Ok(reply) if reply.is_success() => Ok(Receipt::new(reply.status_line())),
+            Ok(reply) if Reason::of_status(reply.status, reply.retry_after()).is_retryable() => {
+                Err(reply.failure(format!("{gave_up}: {} : {}", reply.status_line(), reply.text())))
+            }
+            Ok(reply) => Err(reply.failure(format!(
+                "{method} {url} has failed with error code {} : {}",
+                reply.status,
+                reply.text()
+            ))),
+            Err(mut error) => {
+                if error.is_retryable() {
+                    error.message = format!("{gave_up}: {}", error.message);
+                }
+                Err(error)
+            }
+        }
     }
 }

@@ -1,0 +1,131 @@
+//! Microsoft Teams by Office 365 connectors (services.md 2.17). The recipient is a name in `recipientUrls`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use herald_core::{
+    notification::Section,
+    yaml::{self, Node, YamlError},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    failure::SendError,
+    http::HttpClient,
+    section::{self, Field, Merge},
+    service::{Context, Delivery, Receipt, Service, ServiceType},
+};
+
+/// The service type.
+pub const TYPE: ServiceType =
+    ServiceType { name: "teams", configurable: true, parse_section: Some(parse_section), build };
+
+const FIELDS: &[Field] = &[
+    Field::text("template"),
+    Field::text("title"),
+    Field::text("summary"),
+    Field::text("text"),
+    Field::text("themeColor"),
+    Field::json("facts"),
+    Field::json("sections"),
+    Field::json("potentialAction"),
+];
+
+fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
+    section::texts(node, FIELDS, Merge::NonEmpty)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    #[serde(rename = "recipientUrls")]
+    recipient_urls: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Card {
+    template: String,
+    title: String,
+    summary: String,
+    text: String,
+    theme_color: String,
+    facts: String,
+    sections: String,
+    potential_action: String,
+}
+
+struct Teams {
+    recipient_urls: BTreeMap<String, String>,
+    http: HttpClient,
+}
+
+fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
+    let options: Options = yaml::decode(node)?;
+    options.recipient_urls.values().for_each(|url| context.secret(url));
+    Ok(Box::new(Teams { recipient_urls: options.recipient_urls, http: context.http(node)? }))
+}
+
+/// A field of JSON text that holds objects; empty and `null` are none.
+pub(super) fn objects(service: &str, what: &str, text: &str) -> Result<Vec<Map<String, Value>>, SendError> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str::<Option<Vec<Map<String, Value>>>>(text).map(Option::unwrap_or_default).map_err(|e| {
+        SendError::misconfigured(format!(
+            "{service} {what} unmarshalling error {e}: the rendered text must be a JSON array of objects: {text}"
+        ))
+    })
+}
+
+/// The card as the connector takes it.
+fn body(card: &Card, message: &str) -> Result<Value, SendError> {
+    let mut sections = objects(TYPE.name, "sections", &card.sections)?;
+    let facts = objects(TYPE.name, "facts", &card.facts)?;
+    if !facts.is_empty() {
+        sections.push(Map::from_iter([("facts".to_string(), json!(facts))]));
+    }
+    let actions = objects(TYPE.name, "potential action", &card.potential_action)?;
+    let mut body = json!({
+        "@type": "MessageCard",
+        // Without the `@` that the format asks for: connectors take it, and the reference sends it so.
+        "context": "https://schema.org/extensions",
+        "title": card.title,
+        "summary": card.summary,
+        "text": if card.text.is_empty() { message } else { &card.text },
+    });
+    if !card.theme_color.is_empty() {
+        body["themeColor"] = card.theme_color.as_str().into();
+    }
+    if !actions.is_empty() {
+        body["potentialAction"] = json!(actions);
+    }
+    if !sections.is_empty() {
+        body["sections"] = json!(sections);
+    }
+    Ok(body)
+}
+
+#[async_trait]
+impl Service for Teams {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
+        let recipient = delivery.recipient;
+        let url = self.recipient_urls.get(recipient).ok_or_else(|| {
+            SendError::misconfigured(format!("no teams webhook configured for recipient {recipient}"))
+        })?;
+        let card = delivery.section::<Card>(TYPE.name)?.unwrap_or_default();
+        let request = self.http.post(url)?;
+        let request = if card.template.is_empty() {
+            request.json(&body(&card, delivery.message())?)?
+        } else {
+            request.header("Content-Type", "application/json")?.body(card.template)
+        };
+        let reply = request.send().await?;
+        // A connector answers 200 with an error's text, so only its own "1" means success.
+        if !reply.is_success() || reply.text() != "1" {
+            return Err(reply.failure(format!("teams webhook post error: {}", reply.text())));
+        }
+        Ok(Receipt::new(reply.status_line()))
+    }
+}
