@@ -2,8 +2,13 @@
 //! async, no clock.
 
 pub mod catalog;
+pub mod diagnostic;
 pub mod lifecycle;
+pub mod names;
 pub mod notification;
 pub mod occurrence;
 pub mod replay;
+pub mod selector;
+pub mod state;
+pub mod variables;
 pub mod yaml;
