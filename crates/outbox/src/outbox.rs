@@ -1,0 +1,123 @@
+//! The contract of every outbox.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{Attempt, Filter, HistoryEntry, LaneKey, Notice, OutboxError, Place, Queued, Receipt};
+
+/// A piece of state to write: (scope, key, value). The outbox doesn't look into values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateEntry {
+    /// What kind of state, such as `cursor` or `notified`.
+    pub scope: String,
+    /// Whose.
+    pub key: String,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// What happens together or not at all: the notices of an object and what is known of it after them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Notices that became due.
+    pub enqueue: Vec<Notice>,
+    /// State to write.
+    pub put_state: Vec<StateEntry>,
+    /// State to forget: (scope, key).
+    pub delete_state: Vec<(String, String)>,
+}
+
+/// A remembered message at a service (Slack's ts and channel, a check's id), by instance, recipient and grouping key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct HandleKey {
+    /// The service instance.
+    pub instance: String,
+    /// The recipient.
+    pub recipient: String,
+    /// The grouping key.
+    pub key: String,
+}
+
+/// How long history is kept. Dead letters and what still waits are never pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Delivered and dropped notices older than this are forgotten.
+    pub age: Duration,
+    /// Oldest first, as long as the store uses more bytes than this.
+    pub bytes: u64,
+    /// At most so many in one step, so that nobody waits for it.
+    pub step: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention { age: Duration::from_secs(14 * 24 * 3600), bytes: 1 << 30, step: 200 }
+    }
+}
+
+/// Notices that are due, durable until they are delivered or given up, their history, and what is known of each object.
+///
+/// Everything that changes something returns once it is durable.
+#[async_trait]
+pub trait Outbox: Send + Sync + 'static {
+    /// Writes a batch in one transaction; gives the ids that were new.
+    async fn commit(&self, batch: Batch) -> Result<Vec<String>, OutboxError>;
+
+    /// What waits behind a place, in order, of all lanes.
+    async fn pending(&self, after: Place, limit: u32) -> Result<Vec<Queued>, OutboxError>;
+    /// What waits behind a place in one lane, in order.
+    async fn pending_in_lane(
+        &self,
+        lane: &LaneKey,
+        after: Place,
+        limit: u32,
+    ) -> Result<Vec<Queued>, OutboxError>;
+    /// The whole notice, or `None` if it doesn't wait at that place any more.
+    async fn load(&self, place: Place) -> Result<Option<Notice>, OutboxError>;
+    /// Changes whenever something was enqueued by this process.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// The other side accepted it.
+    async fn delivered(&self, id: &str, receipt: Receipt) -> Result<(), OutboxError>;
+    /// An attempt failed, the next one is at `due`; `waited` is the sum of planned delays.
+    async fn retry(
+        &self,
+        id: &str,
+        due: Timestamp,
+        waited: Duration,
+        attempt: Attempt,
+    ) -> Result<(), OutboxError>;
+    /// It becomes a dead letter after this last attempt.
+    async fn give_up(&self, id: &str, reason: &str, attempt: Attempt) -> Result<(), OutboxError>;
+
+    /// Queues the matching notices again, at the end of their lanes; gives their number.
+    async fn resend(&self, filter: Filter, now: Timestamp) -> Result<usize, OutboxError>;
+    /// Drops the matching notices that wait or are dead letters; gives their number.
+    async fn drop_notices(&self, filter: Filter, now: Timestamp) -> Result<usize, OutboxError>;
+    /// The matching notices, newest first, without payloads.
+    async fn list(&self, filter: Filter) -> Result<Vec<HistoryEntry>, OutboxError>;
+    /// One notice with its payload and all attempts.
+    async fn show(&self, id: &str) -> Result<Option<HistoryEntry>, OutboxError>;
+
+    /// A piece of state.
+    async fn get_state(&self, scope: &str, key: &str) -> Result<Option<Vec<u8>>, OutboxError>;
+    /// All state of a scope, by key: (key, value).
+    async fn list_state(&self, scope: &str) -> Result<Vec<(String, Vec<u8>)>, OutboxError>;
+
+    /// A remembered message, as JSON.
+    async fn get_handle(&self, key: &HandleKey) -> Result<Option<String>, OutboxError>;
+    /// Remembers a message.
+    async fn put_handle(&self, key: &HandleKey, json: String, now: Timestamp) -> Result<(), OutboxError>;
+    /// Forgets a message.
+    async fn delete_handle(&self, key: &HandleKey) -> Result<(), OutboxError>;
+
+    /// How many wait, and since when the oldest does.
+    async fn backlog(&self) -> Result<(u64, Option<Timestamp>), OutboxError>;
+    /// Forgets a few of the oldest of the history; gives how many. Call again while it gives more than 0.
+    async fn prune(&self, retention: Retention, now: Timestamp) -> Result<usize, OutboxError>;
+    /// Looks for damage; one sentence for each finding.
+    async fn check(&self) -> Result<Vec<String>, OutboxError>;
+}
