@@ -1,7 +1,5 @@
 //! Being built.
 
-mod clock;
-mod courier;
 mod error;
 mod notice;
 mod outbox;
