@@ -1,2 +1,72 @@
-//! Chores.
-fn main() {}
+//! Chores of the repository. `cargo xtask conformance` runs every case file of the two languages against Herald.
+
+mod cases;
+mod conformance;
+mod fuzz;
+mod languages;
+mod oracle;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the case files of templates and expressions, and prints passes and failures by group.
+    Conformance {
+        /// Computes our own case files' results anew, by the originals (needs Go).
+        #[arg(long)]
+        regenerate: bool,
+        /// How many failures to show.
+        #[arg(long, default_value_t = 20)]
+        show: usize,
+        /// Only cases whose group begins so.
+        #[arg(long, default_value = "")]
+        group: String,
+    },
+    /// Random programs, run by Herald and by the originals, must have the same outcome (needs Go).
+    Fuzz {
+        /// How many random templates, and as many expressions.
+        #[arg(long, default_value_t = 10_000)]
+        cases: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many differences to show.
+        #[arg(long, default_value_t = 20)]
+        show: usize,
+    },
+    /// Benchmarks beside the originals.
+    Bench {
+        #[command(subcommand)]
+        scene: Scene,
+    },
+}
+
+#[derive(Subcommand)]
+enum Scene {
+    /// Compiling and running the real conditions and templates, beside Go, in one run (needs Go).
+    Languages,
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Conformance { regenerate: true, .. } => conformance::regenerate(),
+        Command::Conformance { show, group, .. } => conformance::run(show, &group),
+        Command::Fuzz { cases, seed, show } => fuzz::run(cases, seed, show),
+        Command::Bench { scene: Scene::Languages } => languages::run(),
+    }
+}
