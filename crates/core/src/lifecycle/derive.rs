@@ -211,7 +211,7 @@ impl<'a> Derivation<'a> {
 
         self.created();
         if other_began {
-            self.completed();
+            self.completed(self.later.stable);
         }
         self.updated();
         self.rolled_back();
@@ -230,8 +230,13 @@ impl<'a> Derivation<'a> {
         self.aborted();
         self.states();
         self.switched("active");
+        if passage.round_trip && self.earlier.status.hash.as_deref() != self.later.hash {
+            // It could only go back anew because the update that was running had become stable.
+            let hash = self.earlier.status.hash.clone();
+            self.completed(hash.as_deref());
+        }
         if promoted && !other_began || passage.round_trip {
-            self.completed();
+            self.completed(self.later.stable);
         }
         if let Some(resumed) = late {
             self.out.push(resumed);
@@ -391,8 +396,7 @@ impl<'a> Derivation<'a> {
         self.emit_before("RolloutNotCompleted", &id, at, message, Facts::new());
     }
 
-    fn completed(&mut self) {
-        let stable = self.later.stable;
+    fn completed(&mut self, stable: Option<&str>) {
         let current = stable == self.later.hash;
         let revision = if current {
             self.revision

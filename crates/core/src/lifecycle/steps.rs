@@ -44,10 +44,11 @@ pub(super) fn passage(earlier: &Cursor, later: &RolloutView<'_>, replica_sets: &
         ..Passage::default()
     };
     let home = later.hash.is_some() && later.hash == was.stable.as_deref() && later.stable == later.hash;
+    // Taking an update back before it is done leaves its clock, and says so.
     passage.round_trip = home
-        && !hash_changed
         && !steps_changed
-        && later.revision >= earlier.revision.saturating_add(2)
+        && clock_changed
+        && later.revision > earlier.revision
         && later.completion == Some("Promoted");
     let count = later.step_count();
     // At a first deploy the controller jumps over all steps.
@@ -67,6 +68,8 @@ pub(super) fn passage(earlier: &Cursor, later: &RolloutView<'_>, replica_sets: &
     }
     if at_end && from == 0 && later.has_rollback_window() {
         let of = |hash: Option<&str>| replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == hash);
+        // Another update may have become stable before this one began.
+        let stable = later.stable.filter(|now| Some(*now) != later.hash).unwrap_or(stable);
         match (of(later.hash), of(Some(stable))) {
             (Some(back), Some(from)) if back.created >= from.created && !passage.round_trip => {}
             (back, _) => {

@@ -76,6 +76,12 @@ pub fn derive(recording: &Recording, restart: Restart) -> Vec<Derived> {
             world.look(&uid, seen.at, baseline);
         }
     }
+    if let (Restart::Away(from, to), Some(last)) = (restart, recording.watched.last())
+        && from < to
+        && to >= recording.watched.len()
+    {
+        world.look_at_all(last.at, baseline);
+    }
     world.derived
 }
 
