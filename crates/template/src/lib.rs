@@ -15,6 +15,8 @@
 pub mod function;
 
 mod overlay;
+#[allow(dead_code)]
+mod sprig;
 
 use herald_value::{Value, limits::Limits};
 

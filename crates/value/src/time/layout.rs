@@ -30,9 +30,15 @@ pub(super) enum Element {
     ZoneName,
     Offset(Offset),
     /// `.000` or `,000`: exactly that many digits.
-    Fraction { digits: usize, comma: bool },
+    Fraction {
+        digits: usize,
+        comma: bool,
+    },
     /// `.999` or `,999`: at most that many digits.
-    FractionTrimmed { digits: usize, comma: bool },
+    FractionTrimmed {
+        digits: usize,
+        comma: bool,
+    },
 }
 
 /// A numeric zone.
@@ -97,10 +103,11 @@ fn element_at(rest: &str) -> Option<(Element, usize, usize)> {
         b'5' => found(Element::Second, 1),
         b'P' if rest.starts_with("PM") => found(Element::UpperPm, 2),
         b'p' if rest.starts_with("pm") => found(Element::LowerPm, 2),
-        sign @ (b'-' | b'Z') => OFFSETS
-            .iter()
-            .find(|(text, _)| rest[1..].starts_with(text))
-            .map(|(text, offset)| (Element::Offset(Offset { iso: *sign == b'Z', ..*offset }), 0, text.len() + 1)),
+        sign @ (b'-' | b'Z') => {
+            OFFSETS.iter().find(|(text, _)| rest[1..].starts_with(text)).map(|(text, offset)| {
+                (Element::Offset(Offset { iso: *sign == b'Z', ..*offset }), 0, text.len() + 1)
+            })
+        }
         sign @ (b'.' | b',') => {
             let digit = *rest.as_bytes().get(1)?;
             let digits = rest.bytes().skip(1).take_while(|b| *b == digit).count();

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::{
-    RFC3339_NANO, SECONDS_PER_DAY, Time, Zone, days_from_civil, duration_text, format, month_name, round_duration,
-    truncate_duration, weekday_name,
+    RFC3339_NANO, SECONDS_PER_DAY, Time, Zone, days_from_civil, duration_text, format, month_name,
+    round_duration, truncate_duration, weekday_name,
 };
 use crate::{CallError, IntKind, Object, Value};
 
@@ -37,9 +37,10 @@ pub fn call_method(receiver: &Value, name: &str, args: &[Value]) -> Option<Resul
 
 fn time_arity(name: &str) -> Option<usize> {
     Some(match name {
-        "Year" | "Month" | "Day" | "Hour" | "Minute" | "Second" | "Nanosecond" | "Weekday" | "YearDay" | "Unix"
-        | "UnixMilli" | "UnixMicro" | "UnixNano" | "IsZero" | "IsDST" | "UTC" | "Local" | "Location" | "String"
-        | "GoString" | "MarshalJSON" | "MarshalText" | "Date" | "Clock" | "ISOWeek" | "Zone" | "ZoneBounds" => 0,
+        "Year" | "Month" | "Day" | "Hour" | "Minute" | "Second" | "Nanosecond" | "Weekday" | "YearDay"
+        | "Unix" | "UnixMilli" | "UnixMicro" | "UnixNano" | "IsZero" | "IsDST" | "UTC" | "Local"
+        | "Location" | "String" | "GoString" | "MarshalJSON" | "MarshalText" | "Date" | "Clock"
+        | "ISOWeek" | "Zone" | "ZoneBounds" => 0,
         "Add" | "Sub" | "After" | "Before" | "Equal" | "Compare" | "Format" | "In" | "Truncate" | "Round"
         | "AppendFormat" => match name {
             "AppendFormat" => 2,
@@ -52,7 +53,8 @@ fn time_arity(name: &str) -> Option<usize> {
 
 fn duration_arity(name: &str) -> Option<usize> {
     Some(match name {
-        "Hours" | "Minutes" | "Seconds" | "Milliseconds" | "Microseconds" | "Nanoseconds" | "String" | "Abs" => 0,
+        "Hours" | "Minutes" | "Seconds" | "Milliseconds" | "Microseconds" | "Nanoseconds" | "String"
+        | "Abs" => 0,
         "Round" | "Truncate" => 1,
         _ => return None,
     })
@@ -114,7 +116,9 @@ fn of_time(time: &Time, name: &str, args: &[Value]) -> Result<Value> {
         "MarshalJSON" => Value::bytes(format!("\"{}\"", format(time, RFC3339_NANO)).as_bytes()),
         "Date" | "Clock" | "ISOWeek" | "Zone" | "ZoneBounds" => {
             let count = if matches!(name, "Date" | "Clock") { 3 } else { 2 };
-            return Err(CallError::new(format!("can't call method/function \"{name}\" with {count} results")));
+            return Err(CallError::new(format!(
+                "can't call method/function \"{name}\" with {count} results"
+            )));
         }
         "Add" => time.add(duration_arg(args)?)?.into(),
         "Sub" => Value::Duration(time.sub(time_arg(args)?)),

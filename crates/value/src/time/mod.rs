@@ -169,7 +169,12 @@ impl Time {
     }
 
     /// Go's `time.Date`: fields outside their usual range carry over.
-    pub fn date(ymd: (i64, i64, i64), hms: (i64, i64, i64), nanosecond: i64, zone: Zone) -> Result<Time, CallError> {
+    pub fn date(
+        ymd: (i64, i64, i64),
+        hms: (i64, i64, i64),
+        nanosecond: i64,
+        zone: Zone,
+    ) -> Result<Time, CallError> {
         let (year, month, day) = ymd;
         let months = i128::from(month) - 1;
         let year = i128::from(year) + months.div_euclid(12);

@@ -17,7 +17,8 @@ pub fn parse_rfc3339(text: &str) -> Result<Time, CallError> {
 /// The usual shape `2026-03-01T10:00:00Z`; anything else takes the general way.
 fn rfc3339_fast(text: &str) -> Option<Time> {
     let b: &[u8; 20] = text.as_bytes().try_into().ok()?;
-    let shape = b[4] == b'-' && b[7] == b'-' && b[10] == b'T' && b[13] == b':' && b[16] == b':' && b[19] == b'Z';
+    let shape =
+        b[4] == b'-' && b[7] == b'-' && b[10] == b'T' && b[13] == b':' && b[16] == b':' && b[19] == b'Z';
     if !shape {
         return None;
     }
@@ -347,7 +348,11 @@ impl Read {
             let seconds = i32::try_from(offset).unwrap_or_default();
             let fixed = date(Zone::Fixed { name: self.zone_name.as_str().into(), seconds })?;
             let same_name = self.zone_name.is_empty() || zone.abbreviation(fixed.at) == self.zone_name;
-            return Ok(if zone.offset(fixed.at) == offset && same_name { fixed.in_zone(zone) } else { fixed });
+            return Ok(if zone.offset(fixed.at) == offset && same_name {
+                fixed.in_zone(zone)
+            } else {
+                fixed
+            });
         }
         if !self.zone_name.is_empty() {
             let here = date(zone.clone())?;
@@ -358,7 +363,9 @@ impl Read {
             // clock as if it were UTC and notes the name.
             let hours = self.zone_name.strip_prefix("GMT").and_then(|h| integer(h).ok()).unwrap_or_default();
             let seconds = i32::try_from(hours * 3600).unwrap_or_default();
-            return Ok(date(Zone::Utc)?.in_zone(Zone::Fixed { name: self.zone_name.as_str().into(), seconds }));
+            return Ok(
+                date(Zone::Utc)?.in_zone(Zone::Fixed { name: self.zone_name.as_str().into(), seconds })
+            );
         }
         date(zone)
     }
@@ -387,6 +394,7 @@ fn zone_name_len(value: &[u8]) -> Option<usize> {
 fn signed_offset_len(value: &[u8]) -> Option<usize> {
     let [b'+' | b'-', rest @ ..] = value else { return None };
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let hours = rest[..digits].iter().fold(0u32, |n, d| n.saturating_mul(10).saturating_add(u32::from(d - b'0')));
+    let hours =
+        rest[..digits].iter().fold(0u32, |n, d| n.saturating_mul(10).saturating_add(u32::from(d - b'0')));
     (digits > 0 && hours <= 23).then_some(digits + 1)
 }

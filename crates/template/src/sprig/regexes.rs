@@ -1,0 +1,174 @@
+//! Regular expressions with the rules of RE2, as Go has them.
+
+use herald_value::{CallError, Value};
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+use super::help::{Result, strings, text};
+use super::re2;
+use crate::function::{Call, Function, Param::*};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("regexMatch", &[Str, Str], |c| match compiled(c) {
+        // The original drops the error.
+        Err(error) if !error.over_limit => Ok(Value::Bool(false)),
+        Err(error) => Err(error),
+        Ok(regex) => Ok(Value::Bool(regex.is_match(c.bytes(1)))),
+    }),
+    Function::new("mustRegexMatch", &[Str, Str], |c| Ok(Value::Bool(compiled(c)?.is_match(c.bytes(1))))),
+    Function::new("regexFind", &[Str, Str], first),
+    Function::new("mustRegexFind", &[Str, Str], first),
+    Function::new("regexFindAll", &[Str, Str, Int], all),
+    Function::new("mustRegexFindAll", &[Str, Str, Int], all),
+    Function::new("regexReplaceAll", &[Str, Str, Str], |c| replace(c, true)),
+    Function::new("mustRegexReplaceAll", &[Str, Str, Str], |c| replace(c, true)),
+    Function::new("regexReplaceAllLiteral", &[Str, Str, Str], |c| replace(c, false)),
+    Function::new("mustRegexReplaceAllLiteral", &[Str, Str, Str], |c| replace(c, false)),
+    Function::new("regexSplit", &[Str, Str, Int], split),
+    Function::new("mustRegexSplit", &[Str, Str, Int], split),
+    Function::new("regexQuoteMeta", &[Str], |c| {
+        let mut out = Vec::with_capacity(c.bytes(0).len() * 2);
+        for byte in c.bytes(0) {
+            if br"\.+*?()|[]{}^$".contains(byte) {
+                out.push(b'\\');
+            }
+            out.push(*byte);
+        }
+        text(c, out)
+    }),
+];
+
+/// The expression in the first argument.
+fn compiled(call: &mut Call<'_>) -> Result<Regex> {
+    let size = call.meter.limits().regex_bytes;
+    let source = call.text(0).into_owned();
+    // Compiling takes time and memory that grow with the source, matching with the text.
+    call.meter.step((source.len() as u64 + 1).saturating_mul(16))?;
+    call.meter.step(call.bytes(1).len() as u64 / 8)?;
+    let failed = |why: String| CallError::new(format!("error parsing regexp: {why}: `{source}`"));
+    let translated = re2::translate(&source).map_err(failed)?;
+    RegexBuilder::new(&translated).size_limit(size).dfa_size_limit(size).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            CallError::over_limit(format!("the regular expression `{source}` compiles to more than {size} bytes"))
+        }
+        other => failed(other.to_string().lines().last().unwrap_or_default().to_string()),
+    })
+}
+
+/// The places that match, as Go counts them: after a match, an empty one right at its end does not count.
+fn places(regex: &Regex, text: &[u8], limit: Option<usize>) -> Vec<(usize, usize)> {
+    regex.find_iter(text).map(|m| (m.start(), m.end())).take(limit.unwrap_or(usize::MAX)).collect()
+}
+
+fn first(call: &mut Call<'_>) -> Result<Value> {
+    let regex = compiled(call)?;
+    let found = regex.find(call.bytes(1)).map(|m| m.as_bytes().to_vec());
+    text(call, found.unwrap_or_default())
+}
+
+fn all(call: &mut Call<'_>) -> Result<Value> {
+    let regex = compiled(call)?;
+    let subject = call.bytes(1);
+    let found = places(&regex, subject, usize::try_from(call.int(2)).ok());
+    let found = found.into_iter().map(|(start, end)| subject[start..end].to_vec()).collect();
+    strings(call, found)
+}
+
+fn split(call: &mut Call<'_>) -> Result<Value> {
+    let regex = compiled(call)?;
+    let subject = call.bytes(1).to_vec();
+    let limit = usize::try_from(call.int(2)).ok();
+    if limit == Some(0) {
+        return strings(call, Vec::new());
+    }
+    if !call.bytes(0).is_empty() && subject.is_empty() {
+        return strings(call, vec![Vec::new()]);
+    }
+    let mut parts = Vec::new();
+    let (mut begin, mut end) = (0, 0);
+    for (start, stop) in places(&regex, &subject, limit) {
+        if limit.is_some_and(|limit| parts.len() + 1 == limit) {
+            break;
+        }
+        end = start;
+        // A match of nothing at the very start separates nothing.
+        if stop != 0 {
+            parts.push(subject[begin..end].to_vec());
+        }
+        begin = stop;
+    }
+    if end != subject.len() {
+        parts.push(subject[begin..].to_vec());
+    }
+    strings(call, parts)
+}
+
+fn replace(call: &mut Call<'_>, expand: bool) -> Result<Value> {
+    let regex = compiled(call)?;
+    let subject = call.bytes(1).to_vec();
+    let template = call.bytes(2).to_vec();
+    let mut out = Vec::with_capacity(subject.len());
+    let mut from = 0;
+    for found in regex.captures_iter(&subject) {
+        let Some(whole) = found.get(0) else { continue };
+        let before = out.len();
+        out.extend_from_slice(&subject[from..whole.start()]);
+        if expand {
+            expand_into(&mut out, &template, &found, call)?;
+        } else {
+            out.extend_from_slice(&template);
+        }
+        from = whole.end();
+        call.meter.step(1)?;
+        call.meter.grow((out.len() - before) as u64)?;
+    }
+    out.extend_from_slice(&subject[from..]);
+    call.meter.grow((subject.len() - from) as u64)?;
+    Ok(Value::str(out))
+}
+
+/// Puts groups in for `$1`, `${1}`, `$name` and `${name}`. A name is as long as it can be, so `$1x` is the group
+/// named `1x`; `$$` is a dollar.
+fn expand_into(out: &mut Vec<u8>, template: &[u8], found: &Captures<'_>, call: &mut Call<'_>) -> Result<()> {
+    let mut rest = template;
+    while let Some(dollar) = rest.iter().position(|b| *b == b'$') {
+        out.extend_from_slice(&rest[..dollar]);
+        rest = &rest[dollar + 1..];
+        if let Some(after) = rest.strip_prefix(b"$") {
+            out.push(b'$');
+            rest = after;
+            continue;
+        }
+        let Some((name, len)) = group_name(rest) else {
+            out.push(b'$');
+            continue;
+        };
+        rest = &rest[len..];
+        let group = match name.parse::<usize>() {
+            Ok(number) if name.len() == 1 || !name.starts_with('0') => found.get(number),
+            _ => found.name(name),
+        };
+        if let Some(group) = group {
+            call.meter.step(group.as_bytes().len() as u64 / 16)?;
+            out.extend_from_slice(group.as_bytes());
+        }
+    }
+    out.extend_from_slice(rest);
+    Ok(())
+}
+
+fn group_name(after_dollar: &[u8]) -> Option<(&str, usize)> {
+    let (inner, braces) = match after_dollar.strip_prefix(b"{") {
+        Some(inner) => (inner, true),
+        None => (after_dollar, false),
+    };
+    let valid = match std::str::from_utf8(inner) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&inner[..error.valid_up_to()]).ok()?,
+    };
+    let len = valid.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(valid.len());
+    let name = &valid[..len];
+    if name.is_empty() || (braces && inner.get(len) != Some(&b'}')) {
+        return None;
+    }
+    Some((name, len + if braces { 2 } else { 0 }))
+}
