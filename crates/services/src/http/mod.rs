@@ -28,6 +28,8 @@ use crate::{
     redact::Redactor,
 };
 
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// One finished call, for metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -95,6 +97,26 @@ impl HttpFactory {
     pub fn with_allowed(mut self, ranges: &[Range]) -> Self {
         self.guard = Guard::new(ranges);
         self
+    }
+
+    /// Resolves a name for a service that speaks another protocol, under the same guard.
+    pub(crate) async fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+        guarded: bool,
+    ) -> Result<Vec<SocketAddr>, SendError> {
+        let lookup = tokio::net::lookup_host((host, port));
+        let found = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+            Ok(found) => found
+                .map_err(|e| SendError::new(Reason::Unreachable, format!("can't resolve {host}: {e}")))?,
+            Err(_) => {
+                return Err(SendError::new(Reason::TimedOut, format!("{host} was not resolved in time")));
+            }
+        };
+        let found: Vec<SocketAddr> =
+            found.filter(|address| !guarded || self.guard.permits(address.ip())).collect();
+        if found.is_empty() { Err(SendError::misconfigured(Refused.to_string())) } else { Ok(found) }
     }
 
     pub(crate) fn client(

@@ -11,6 +11,7 @@ pub mod pagerdutyv2;
 pub mod pushover;
 pub mod rocketchat;
 pub mod slack;
+mod slack_limits;
 pub mod teams;
 pub mod teams_workflows;
 pub mod telegram;
