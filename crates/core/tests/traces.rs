@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use herald_core::replay::{self, Derived, DifferenceKind, Form, Recording, Restart};
+use herald_core::replay::{self, Derived, Difference, DifferenceKind, Form, Recording, Restart};
 use serde::Deserialize;
 
 fn root() -> PathBuf {
@@ -149,6 +149,23 @@ fn disturbed_forms_lose_and_add_only_what_is_listed() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Objects without `managedFields`, and those of releases that have no attempt clock, tell the same.
+#[test]
+fn poorer_objects_tell_the_same() {
+    for (name, text) in recordings() {
+        for form in [Form::NoManagers, Form::NoClock] {
+            let recording = Recording::read(text.lines()).unwrap().disturbed(form);
+            let derived = replay::derive(&recording, Restart::Never);
+            let report = replay::compare(&recording.sent, &derived);
+            assert_eq!(
+                report.unexplained().collect::<Vec<_>>(),
+                Vec::<&Difference>::new(),
+                "{name} {form:?}"
+            );
+        }
+    }
 }
 
 /// A restart and repeated versions change nothing at all, not even the order.

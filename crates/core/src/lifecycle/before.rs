@@ -6,7 +6,7 @@ use super::{cursor::Before, view::COUNT_FIELDS};
 
 /// A value with something below it set or removed. Containers on the way are made where they are missing; a
 /// value that would nest too deep stays as it is.
-fn with(value: &Value, path: &[&str], new: Option<Value>) -> Value {
+pub(crate) fn with(value: &Value, path: &[&str], new: Option<Value>) -> Value {
     let Some((key, rest)) = path.split_first() else { return new.unwrap_or_default() };
     let empty = Value::map::<&str>([]).unwrap_or_default();
     let holder = if value.as_map().is_some() { value } else { &empty };

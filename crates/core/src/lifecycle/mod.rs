@@ -35,6 +35,7 @@ use herald_value::Value;
 use jiff::Timestamp;
 
 pub use before::shaped;
+pub(crate) use before::with;
 pub use cursor::{Before, CURSOR_VERSION, Cursor};
 pub use view::{Completed, Counts, Pause};
 

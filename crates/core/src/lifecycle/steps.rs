@@ -82,7 +82,7 @@ pub(super) fn passage(earlier: &Cursor, later: &RolloutView<'_>, replica_sets: &
         }
     }
     let last = to - 1;
-    if later.index_by_person(earlier.progressing.as_ref()) {
+    if later.index_by_person(earlier) {
         let all = at_end && last > from;
         passage.skipped = if all { (from..to).collect() } else { vec![last] };
         passage.completed = if all { Vec::new() } else { (from..last).collect() };

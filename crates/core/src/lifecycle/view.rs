@@ -6,7 +6,7 @@ use herald_value::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::cursor::Before;
+use super::cursor::{Before, Cursor};
 
 /// The controller's field manager: the name of its program.
 const CONTROLLER: &str = "rollouts-controller";
@@ -387,15 +387,16 @@ impl<'a> RolloutView<'a> {
             .max_by_key(|(_, time)| *time)
     }
 
-    /// Whether a person moved the step index last. Without managedFields: whether no condition moved with it.
-    pub(super) fn index_by_person(&self, earlier_progress: Option<&(String, String)>) -> bool {
-        match self.index_writer() {
-            Some((manager, _)) => manager != CONTROLLER,
-            None => match (&self.progressing, earlier_progress) {
-                (Some(now), Some((reason, updated))) => now.reason == reason && now.updated == updated,
-                _ => false,
-            },
+    /// Whether a person moved the step index last. Without managedFields: whether nothing else moved with it.
+    pub(super) fn index_by_person(&self, earlier: &Cursor) -> bool {
+        if let Some((manager, _)) = self.index_writer() {
+            return manager != CONTROLLER;
         }
+        let progress = self.progressing.as_ref().map(|c| (c.reason, c.updated));
+        let earlier_progress =
+            earlier.progressing.as_ref().map(|(reason, at)| (reason.as_str(), at.as_str()));
+        progress == earlier_progress
+            && Before { index: earlier.status.index, ..self.status() } == earlier.status
     }
 
     pub(super) fn index_written_at(&self) -> Option<Timestamp> {

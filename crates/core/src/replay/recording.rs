@@ -3,6 +3,8 @@
 use herald_value::Value;
 use jiff::Timestamp;
 
+use crate::lifecycle::with;
+
 /// The kinds of objects that the lifecycle looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -144,10 +146,17 @@ impl Recording {
                 // The last state of an object is always seen: a watch that lost it lists again.
                 Form::EverySecondMissing => last || nth % 2 == 0,
                 Form::HalfMissing(_) => last || random.next() % 2 == 0,
-                Form::Plain | Form::Twice | Form::Late(_) => true,
+                Form::Plain | Form::Twice | Form::Late(_) | Form::NoManagers | Form::NoClock => true,
             };
             if keep {
                 watched.extend(std::iter::repeat_n(seen, if form == Form::Twice { 2 } else { 1 }).cloned());
+            }
+        }
+        for seen in &mut watched {
+            match form {
+                Form::NoManagers => seen.object = with(&seen.object, &["metadata", "managedFields"], None),
+                Form::NoClock => seen.object = with(&seen.object, &["status", "duration"], None),
+                _ => {}
             }
         }
         if let Form::Late(millis) = form {
@@ -174,6 +183,10 @@ pub enum Form {
     Twice,
     /// ReplicaSets, AnalysisRuns and Experiments come that many milliseconds late.
     Late(i64),
+    /// `managedFields` are stripped, as some watches do.
+    NoManagers,
+    /// `status.duration` is missing, as before Argo Rollouts 1.10.
+    NoClock,
 }
 
 /// xorshift: reproducible, and good enough to choose versions.
