@@ -2,6 +2,8 @@
 //! async, no clock.
 
 pub mod catalog;
+pub mod config;
+pub mod decide;
 pub mod diagnostic;
 pub mod lifecycle;
 pub mod names;
@@ -10,5 +12,6 @@ pub mod occurrence;
 pub mod replay;
 pub mod selector;
 pub mod state;
+pub mod subscription;
 pub mod variables;
 pub mod yaml;

@@ -1,0 +1,575 @@
+//! From the data of a ConfigMap to a [`Config`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use base64::Engine as _;
+use herald_expr::Program;
+use herald_value::limits::Limits;
+use serde::{Deserialize, de::DeserializeOwned};
+use sha1::{Digest as _, Sha1};
+
+use super::{
+    Condition, Config, ConfigInput, DefaultSubscription, Expression, Layer, Parts, ServiceConfig,
+    TemplateConfig, Trigger, secret,
+};
+use crate::{
+    diagnostic::{Diagnostic, Severity, codes},
+    names::{Destination, ServiceName, TemplateName, TriggerName, nearest},
+    notification::{ServiceTypes, TemplateText},
+    selector::Selector,
+    variables,
+    yaml::{self, Kind, Located, Node, Position, YamlError},
+};
+
+/// The hash in a condition's key: unpadded URL-safe base64 of the SHA-1 of its `when`.
+pub fn condition_hash(when: &str) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha1::digest(when.as_bytes()))
+}
+
+pub(super) fn load(
+    input: &ConfigInput,
+    types: &dyn ServiceTypes,
+    limits: Limits,
+) -> (Config, Vec<Diagnostic>) {
+    let mut loader = Loader {
+        input,
+        types,
+        limits,
+        parts: Parts {
+            namespace: input.namespace.clone(),
+            services: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            triggers: BTreeMap::new(),
+            default_triggers: Vec::new(),
+            default_triggers_of: BTreeMap::new(),
+            subscriptions: Vec::new(),
+            secrets: variables::secrets(&input.secret),
+            broken: BTreeSet::new(),
+            limits,
+        },
+        found: Vec::new(),
+        layer: Layer::Program,
+        key: "",
+        text: "",
+    };
+    for (name, service_type) in &input.provided {
+        let options = Node { kind: Kind::Null, at: Position::default() };
+        loader.add_service(name.clone(), service_type, options);
+    }
+    loader.layer = Layer::Base;
+    for (key, text) in input.base.iter().filter(|(key, _)| !input.data.contains_key(*key)) {
+        loader.entry(key, text);
+    }
+    loader.layer = Layer::ConfigMap;
+    for (key, text) in &input.data {
+        loader.entry(key, text);
+    }
+    loader.cross_check();
+    (Config { parts: Arc::new(loader.parts) }, loader.found)
+}
+
+struct Loader<'a> {
+    input: &'a ConfigInput,
+    types: &'a dyn ServiceTypes,
+    limits: Limits,
+    parts: Parts,
+    found: Vec<Diagnostic>,
+    layer: Layer,
+    key: &'a str,
+    text: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct ConditionSpec {
+    when: Located<String>,
+    send: Vec<Located<String>>,
+    once_per: Located<String>,
+    description: String,
+    #[serde(rename = "for")]
+    hold: Option<Located<String>>,
+    resolve: Vec<Located<String>>,
+    repeat_every: Option<Located<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SubscriptionSpec {
+    recipients: Vec<Located<String>>,
+    triggers: Vec<Located<String>>,
+    selector: Located<String>,
+}
+
+impl<'a> Loader<'a> {
+    fn entry(&mut self, key: &'a str, text: &'a str) {
+        (self.key, self.text) = (key, text);
+        match key.split_once('.') {
+            Some(("service", rest)) => self.service(rest),
+            Some(("template", rest)) => self.template(rest),
+            Some(("trigger", rest)) => self.trigger(rest),
+            Some(("defaultTriggers", service)) => self.default_triggers(Some(service)),
+            None if key == "defaultTriggers" => self.default_triggers(None),
+            None if key == "subscriptions" => self.subscriptions(),
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, mut diagnostic: Diagnostic) {
+        match self.layer {
+            Layer::ConfigMap => {
+                diagnostic.object.clone_from(&self.input.object);
+                diagnostic.file.clone_from(&self.input.file);
+            }
+            Layer::Base | Layer::Program => "built-in".clone_into(&mut diagnostic.object),
+        }
+        diagnostic.key = Some(self.key.to_owned());
+        if diagnostic.severity == Severity::Error {
+            self.parts.broken.insert(self.key.to_owned());
+        }
+        self.found.push(diagnostic);
+    }
+
+    fn error(&mut self, code: &'static str, message: impl Into<String>, at: Position) {
+        self.tell(Diagnostic::new(Severity::Error, code, message).at(self.text, at));
+    }
+
+    fn warning(&mut self, code: &'static str, message: impl Into<String>, at: Position) {
+        self.tell(Diagnostic::new(Severity::Warning, code, message).at(self.text, at));
+    }
+
+    /// The key itself is wrong.
+    fn key_error(&mut self, code: &'static str, message: impl Into<String>, hint: &str) {
+        self.tell(Diagnostic::new(Severity::Error, code, message).hint(hint));
+    }
+
+    /// Parses the value; says what is wrong with it.
+    fn node(&mut self) -> Option<Node> {
+        match yaml::parse_lenient(self.text) {
+            Ok((node, twice)) => {
+                for error in twice {
+                    self.warning(codes::DUPLICATE_KEY, error.message, error.at);
+                }
+                Some(node)
+            }
+            Err(error) => {
+                self.error(codes::YAML, error.message, error.at);
+                None
+            }
+        }
+    }
+
+    /// Decodes a part of the value; unknown fields are told.
+    fn decoded<T: DeserializeOwned>(&mut self, code: &'static str, node: &Node) -> Option<T> {
+        match yaml::decode_noting_unknown(node) {
+            Ok((value, unknown)) => {
+                for field in unknown {
+                    let mut diagnostic = Diagnostic::new(
+                        Severity::Warning,
+                        codes::UNKNOWN_FIELD,
+                        format!("the field `{}` is not known and is ignored", field.name),
+                    )
+                    .at(self.text, field.at);
+                    diagnostic.hint = Some(match nearest(&field.name, field.known.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("known are {}", field.known.join(", ")),
+                    });
+                    self.tell(diagnostic);
+                }
+                Some(value)
+            }
+            Err(YamlError { message, at }) => {
+                self.error(code, message, at);
+                None
+            }
+        }
+    }
+
+    fn service(&mut self, rest: &str) {
+        let parts: Vec<&str> = rest.split('.').collect();
+        let (service_type, name) = match parts.as_slice() {
+            [kind] => (*kind, *kind),
+            [kind, name] => (*kind, *name),
+            _ => {
+                return self.key_error(
+                    codes::KEY,
+                    format!("`{}` has too many parts", self.key),
+                    "write `service.<type>` or `service.<type>.<name>`; a name holds no dots",
+                );
+            }
+        };
+        let Ok(name) = name.parse::<ServiceName>() else {
+            return self.key_error(
+                codes::KEY,
+                format!("`{}` names no service", self.key),
+                "write `service.<type>` or `service.<type>.<name>`",
+            );
+        };
+        if !self.types.knows(service_type) {
+            return self.key_error(
+                codes::SERVICE_TYPE,
+                format!("service type '{service_type}' is not supported"),
+                "look at the list of services in the documentation",
+            );
+        }
+        let Some(node) = self.node() else { return };
+        let mut missing = Vec::new();
+        let options = secret::fill_in(node, &self.input.secret, &mut missing);
+        for missing in missing {
+            let message = format!("the Secret has no key `{}`; the text stays as it is", missing.name);
+            let mut diagnostic =
+                Diagnostic::new(Severity::Warning, codes::SECRET_KEY, message).at(self.text, missing.at);
+            diagnostic.hint = nearest(&missing.name, self.input.secret.keys().map(String::as_str))
+                .map(|near| format!("did you mean `${near}`?"));
+            self.tell(diagnostic);
+        }
+        match self.types.check_options(service_type, &options) {
+            Ok(()) => self.add_service(name, service_type, options),
+            Err(error) => self.error(codes::SERVICE_OPTIONS, error.message, error.at),
+        }
+    }
+
+    fn add_service(&mut self, name: ServiceName, service_type: &str, options: Node) {
+        if let Some(other) = self.parts.services.get(&name)
+            && other.layer == Layer::ConfigMap
+            && self.layer == Layer::ConfigMap
+        {
+            let message = format!("`{}` configures a service named `{name}` too", other.key);
+            self.tell(
+                Diagnostic::new(Severity::Warning, codes::DUPLICATE_SERVICE, message)
+                    .hint("give one of the two another name"),
+            );
+        }
+        let service = ServiceConfig {
+            name: name.clone(),
+            service_type: service_type.into(),
+            options,
+            key: self.key.to_owned(),
+            layer: self.layer,
+        };
+        self.parts.services.insert(name, service);
+    }
+
+    fn template(&mut self, name: &str) {
+        let Ok(name) = name.parse::<TemplateName>() else {
+            return self.key_error(
+                codes::KEY,
+                format!("`{}` names no template", self.key),
+                "write `template.<name>`",
+            );
+        };
+        let Some(node) = self.node() else { return };
+        if !matches!(node.kind, Kind::Map(_) | Kind::Null) {
+            let message =
+                format!("a template is a map with `message` and sections, but this is {}", node.describe());
+            return self.error(codes::TEMPLATE, message, node.at);
+        }
+        let mut template = TemplateConfig {
+            name: name.clone(),
+            message: None,
+            sections: BTreeMap::new(),
+            source: self.text.into(),
+            layer: self.layer,
+        };
+        let mut good = true;
+        for (key, at, value) in node.entries() {
+            let outcome = if key.eq_ignore_ascii_case("message") {
+                yaml::decode::<Option<TemplateText>>(value).map(|text| template.message = text)
+            } else if let Some(kind) = self.section_of(key) {
+                if value.is_null() {
+                    continue;
+                }
+                self.types.parse_section(&kind, value).map(|section| {
+                    template.sections.insert(kind, section);
+                })
+            } else {
+                self.warning(
+                    codes::UNKNOWN_FIELD,
+                    format!("`{key}` is neither `message` nor a service with a section in templates; it is ignored"),
+                    *at,
+                );
+                Ok(())
+            };
+            if let Err(error) = outcome {
+                good = false;
+                self.error(codes::TEMPLATE, error.message, error.at);
+            }
+        }
+        if good {
+            self.parts.templates.insert(name, template);
+        }
+    }
+
+    /// The service type that a template's key names; field names match without regard to case.
+    fn section_of(&self, key: &str) -> Option<String> {
+        if self.types.has_section(key) {
+            return Some(key.to_owned());
+        }
+        let lower = key.to_lowercase();
+        self.types.has_section(&lower).then_some(lower)
+    }
+
+    fn trigger(&mut self, name: &str) {
+        let Ok(name) = name.parse::<TriggerName>() else {
+            return self.key_error(
+                codes::KEY,
+                format!("`{}` names no trigger", self.key),
+                "write `trigger.<name>`",
+            );
+        };
+        let Some(node) = self.node() else { return };
+        let items = match &node.kind {
+            Kind::List(items) => items.as_slice(),
+            Kind::Null => &[],
+            _ => {
+                let message = format!("a trigger is a list of conditions, but this is {}", node.describe());
+                return self.error(codes::TRIGGER, message, node.at);
+            }
+        };
+        let conditions: Vec<Condition> =
+            items.iter().enumerate().filter_map(|(index, item)| self.condition(index, item)).collect();
+        let trigger = Trigger { name: name.clone(), conditions, source: self.text.into(), layer: self.layer };
+        self.parts.triggers.insert(name, trigger);
+    }
+
+    fn condition(&mut self, index: usize, node: &Node) -> Option<Condition> {
+        let spec: ConditionSpec = self.decoded(codes::TRIGGER, node)?;
+        let when = self.expression(codes::CONDITION, &spec.when);
+        let once_per = self.expression(codes::ONCE_PER, &spec.once_per);
+        let send: Vec<TemplateName> = self.names(codes::TRIGGER, &spec.send);
+        let resolve = self.names(codes::TRIGGER, &spec.resolve);
+        if send.is_empty() {
+            self.warning(
+                codes::SEND_NOTHING,
+                "this condition names no template in `send`, so it never sends anything",
+                node.at,
+            );
+        }
+        let hold = self.duration(spec.hold.as_ref());
+        let repeat_every = self.duration(spec.repeat_every.as_ref());
+        Some(Condition {
+            index,
+            key: format!("[{index}].{}", condition_hash(&spec.when.value)),
+            when: when?,
+            send,
+            once_per: once_per?,
+            description: spec.description,
+            hold,
+            resolve,
+            repeat_every,
+            at: node.at,
+        })
+    }
+
+    /// The compiled expression; outer `None` if it is wrong, inner if it is empty.
+    fn expression(&mut self, code: &'static str, source: &Located<String>) -> Option<Option<Expression>> {
+        if source.value.is_empty() {
+            return Some(None);
+        }
+        match Program::compile(&source.value, self.limits) {
+            Ok(program) => {
+                Some(Some(Expression { program, source: source.value.as_str().into(), at: source.at }))
+            }
+            Err(error) => {
+                let at = source.at.within(error.line, error.column);
+                let mut diagnostic = Diagnostic::new(Severity::Error, code, error.message).at(self.text, at);
+                diagnostic.hint = error.hint;
+                self.tell(diagnostic);
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, text: Option<&Located<String>>) -> Option<i64> {
+        let text = text.filter(|text| !text.value.is_empty())?;
+        match herald_value::time::parse_duration(&text.value) {
+            Ok(nanos) if nanos > 0 => Some(nanos),
+            Ok(_) => {
+                self.error(codes::DURATION, "this duration must be more than nothing", text.at);
+                None
+            }
+            Err(error) => {
+                let message = format!("{}; write it like `5m` or `1h30m`", error.message);
+                self.error(codes::DURATION, message, text.at);
+                None
+            }
+        }
+    }
+
+    fn names<T: std::str::FromStr>(&mut self, code: &'static str, texts: &[Located<String>]) -> Vec<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let mut names = Vec::with_capacity(texts.len());
+        for text in texts {
+            match text.value.trim().parse::<T>() {
+                Ok(name) => names.push(name),
+                Err(error) => self.error(code, error.to_string(), text.at),
+            }
+        }
+        names
+    }
+
+    fn default_triggers(&mut self, service: Option<&str>) {
+        let Some(node) = self.node() else { return };
+        let Some(texts) = self.decoded::<Vec<Located<String>>>(codes::DEFAULT_TRIGGERS, &node) else {
+            return;
+        };
+        let names = self.names(codes::DEFAULT_TRIGGERS, &texts);
+        match service.map(str::parse::<ServiceName>) {
+            None => self.parts.default_triggers = names,
+            Some(Ok(service)) => {
+                self.parts.default_triggers_of.insert(service, names);
+            }
+            Some(Err(error)) => self.key_error(
+                codes::KEY,
+                error.to_string(),
+                "write `defaultTriggers` or `defaultTriggers.<service>`",
+            ),
+        }
+    }
+
+    fn subscriptions(&mut self) {
+        let Some(node) = self.node() else { return };
+        let items = match &node.kind {
+            Kind::List(items) => items.as_slice(),
+            Kind::Null => &[],
+            _ => {
+                let message = format!("`subscriptions` is a list, but this is {}", node.describe());
+                return self.error(codes::SUBSCRIPTION, message, node.at);
+            }
+        };
+        for item in items {
+            let Some(spec) = self.decoded::<SubscriptionSpec>(codes::SUBSCRIPTION, item) else { continue };
+            // A selector that cannot be read must not select everything.
+            let selector = match Selector::parse(&spec.selector.value) {
+                Ok(selector) => selector,
+                Err(message) => {
+                    self.error(codes::SELECTOR, message, spec.selector.at);
+                    continue;
+                }
+            };
+            let destinations: Vec<Destination> = self.names(codes::SUBSCRIPTION, &spec.recipients);
+            let triggers: Vec<TriggerName> = self.names(codes::SUBSCRIPTION, &spec.triggers);
+            // Names that are all wrong are not the same as no names.
+            if !spec.triggers.is_empty() && triggers.is_empty() {
+                continue;
+            }
+            if destinations.is_empty() {
+                self.warning(codes::SUBSCRIPTION, "this subscription has no recipients", item.at);
+                continue;
+            }
+            let triggers = Some(triggers).filter(|triggers| !triggers.is_empty());
+            self.parts.subscriptions.push(DefaultSubscription {
+                destinations,
+                triggers,
+                selector,
+                at: item.at,
+            });
+        }
+    }
+
+    /// What only the whole configuration can tell: names that lead nowhere.
+    fn cross_check(&mut self) {
+        let mut told = Vec::new();
+        for trigger in self.parts.triggers.values() {
+            for condition in &trigger.conditions {
+                for name in condition.send.iter().chain(&condition.resolve) {
+                    if self.parts.templates.contains_key(name) {
+                        continue;
+                    }
+                    let key = format!("trigger.{}", trigger.name);
+                    let broken = self.parts.broken.contains(&format!("template.{name}"));
+                    let message = if broken {
+                        format!("the template `{name}` is broken, so this condition sends nothing")
+                    } else {
+                        format!("there is no template `{name}`, so this condition sends nothing")
+                    };
+                    let hint = nearest(name.as_str(), self.parts.templates.keys().map(TemplateName::as_str))
+                        .map(|near| format!("did you mean `{near}`?"));
+                    told.push((
+                        trigger.layer,
+                        key,
+                        &trigger.source,
+                        codes::UNKNOWN_TEMPLATE,
+                        message,
+                        hint,
+                        condition.at,
+                    ));
+                }
+            }
+        }
+        let source: Arc<str> = self.input.data.get("subscriptions").map_or("", String::as_str).into();
+        for subscription in &self.parts.subscriptions {
+            for name in subscription.triggers.iter().flatten() {
+                if !self.parts.triggers.contains_key(name) {
+                    let message = format!("there is no trigger `{name}`");
+                    let hint = nearest(name.as_str(), self.parts.triggers.keys().map(TriggerName::as_str))
+                        .map(|near| format!("did you mean `{near}`?"));
+                    let key = "subscriptions".to_owned();
+                    told.push((
+                        Layer::ConfigMap,
+                        key,
+                        &source,
+                        codes::UNKNOWN_TRIGGER,
+                        message,
+                        hint,
+                        subscription.at,
+                    ));
+                }
+            }
+            for destination in &subscription.destinations {
+                let service = &destination.service;
+                if !self.parts.services.contains_key(service) {
+                    let message = format!("there is no service `{service}`");
+                    let hint = nearest(service.as_str(), self.parts.services.keys().map(ServiceName::as_str))
+                        .map(|near| format!("did you mean `{near}`?"));
+                    let key = "subscriptions".to_owned();
+                    told.push((
+                        Layer::ConfigMap,
+                        key,
+                        &source,
+                        codes::UNKNOWN_SERVICE,
+                        message,
+                        hint,
+                        subscription.at,
+                    ));
+                }
+            }
+        }
+        let defaults = std::iter::once((String::from("defaultTriggers"), &self.parts.default_triggers))
+            .chain(
+                self.parts
+                    .default_triggers_of
+                    .iter()
+                    .map(|(s, names)| (format!("defaultTriggers.{s}"), names)),
+            );
+        let empty: Arc<str> = "".into();
+        for (key, names) in defaults {
+            for name in names.iter().filter(|name| !self.parts.triggers.contains_key(*name)) {
+                let hint = nearest(name.as_str(), self.parts.triggers.keys().map(TriggerName::as_str))
+                    .map(|near| format!("did you mean `{near}`?"));
+                let message = format!("there is no trigger `{name}`");
+                let at = Position::default();
+                told.push((Layer::ConfigMap, key.clone(), &empty, codes::UNKNOWN_TRIGGER, message, hint, at));
+            }
+        }
+        let mut findings = Vec::with_capacity(told.len());
+        for (layer, key, source, code, message, hint, at) in told {
+            let mut diagnostic = Diagnostic::new(Severity::Warning, code, message).at(source, at);
+            diagnostic.hint = hint;
+            diagnostic.key = Some(key);
+            if layer == Layer::ConfigMap {
+                diagnostic.object.clone_from(&self.input.object);
+                diagnostic.file.clone_from(&self.input.file);
+            } else {
+                "built-in".clone_into(&mut diagnostic.object);
+            }
+            findings.push(diagnostic);
+        }
+        self.found.extend(findings);
+    }
+}
