@@ -16,8 +16,10 @@ use crate::{
 
 /// Every service, by name. A new one is a new file and one line here.
 pub static SERVICES: &[&ServiceType] = &[
+    &services::alertmanager::TYPE,
     &services::console::TYPE,
     &services::email::TYPE,
+    &services::googlechat::TYPE,
     &services::grafana::TYPE,
     &services::mattermost::TYPE,
     &services::newrelic::TYPE,

@@ -1,7 +1,9 @@
 //! The services, one file each.
 
+pub mod alertmanager;
 pub mod console;
 pub mod email;
+pub mod googlechat;
 pub mod grafana;
 pub mod mattermost;
 pub mod newrelic;
