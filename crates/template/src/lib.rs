@@ -14,11 +14,23 @@
 
 pub mod function;
 
+mod ast;
+mod builtin;
+mod constant;
+mod escape;
+mod exec;
+mod functions;
+mod hint;
+mod lex;
 mod overlay;
-#[allow(dead_code)]
+mod parse;
 mod sprig;
 
+use std::sync::Arc;
+
 use herald_value::{Value, limits::Limits};
+
+pub use functions::names as function_names;
 
 /// The moment at which a template failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,20 +63,96 @@ pub struct TemplateError {
     pub over_limit: bool,
 }
 
+impl TemplateError {
+    /// The error as a person wants to read it: the message, the source line with a caret, and the hint.
+    pub fn render_caret(&self) -> String {
+        // Tabs stay tabs, so that the caret stands right whatever their width is.
+        let before = self.column.saturating_sub(1) as usize;
+        let indent: String = self.source_line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let gutter = " ".repeat(self.line.to_string().len());
+        let mut text = format!("{self}\n{gutter} |\n{} | {}\n{gutter} | {indent}^", self.line, self.source_line);
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("\n{gutter} = help: {hint}"));
+        }
+        text.push('\n');
+        text
+    }
+
+    fn at(name: &str, source: &str, phase: Phase, pos: ast::Pos, error: herald_value::CallError) -> TemplateError {
+        let before = source.get(..pos as usize).unwrap_or(source);
+        let start = before.rfind('\n').map_or(0, |i| i + 1);
+        let line = source.get(start..).unwrap_or("").lines().next().unwrap_or("");
+        let column = before.get(start..).unwrap_or("").chars().count();
+        TemplateError {
+            phase,
+            template: if name.is_empty() { "template".into() } else { name.into() },
+            line: before.bytes().filter(|b| *b == b'\n').count() as u32 + 1,
+            column: column as u32 + 1,
+            message: error.message,
+            source_line: line.chars().take(column + 200).collect(),
+            hint: None,
+            over_limit: error.over_limit,
+        }
+    }
+}
+
 /// A compiled template. Cheap to clone, usable from many threads at once.
 #[derive(Clone, Debug)]
-pub struct Template {}
+pub struct Template {
+    program: Arc<ast::Program>,
+}
 
 impl Template {
     /// Compiles a template.
     pub fn parse(name: &str, source: &str, limits: Limits) -> Result<Template, TemplateError> {
-        let _ = (name, source, limits);
-        Ok(Template {})
+        let limit = limits.source_bytes.min(u32::MAX as usize / 2);
+        let error = |pos, error| TemplateError::at(name, source, Phase::Parse, pos, error);
+        if source.len() > limit {
+            let message = format!("the source has {} bytes, more than the {limit} that are allowed", source.len());
+            return Err(error(0, herald_value::CallError::over_limit(message)));
+        }
+        match parse::parse(name, source, &limits) {
+            Ok(program) => Ok(Template { program: Arc::new(program) }),
+            Err((pos, message)) => Err(error(pos, herald_value::CallError::new(message))),
+        }
     }
 
     /// Renders into a buffer. On an error the buffer holds what was rendered so far.
+    ///
+    /// Functions such as `now` and `ago` read the clock; [`Template::render_at`] gives them the instant instead.
     pub fn render(&self, vars: &Value, limits: Limits, out: &mut Vec<u8>) -> Result<(), TemplateError> {
-        let _ = (vars, limits, out);
-        Ok(())
+        self.run(vars, limits, None, out)
     }
+
+    /// Renders as of an instant.
+    pub fn render_at(
+        &self,
+        vars: &Value,
+        limits: Limits,
+        now: jiff::Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TemplateError> {
+        self.run(vars, limits, Some(now), out)
+    }
+
+    fn run(
+        &self,
+        vars: &Value,
+        limits: Limits,
+        now: Option<jiff::Timestamp>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TemplateError> {
+        exec::render(&self.program, vars, limits, now, out).map_err(|failure| {
+            let program = &self.program;
+            let mut error =
+                TemplateError::at(&program.name, &program.source, Phase::Exec, failure.pos, failure.error);
+            error.hint = failure.hint;
+            error
+        })
+    }
+}
+
+/// All functions besides those of the language itself.
+fn sprig_functions() -> impl Iterator<Item = &'static function::Function> {
+    sprig::TABLES.iter().flat_map(|table| table.iter())
 }

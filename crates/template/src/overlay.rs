@@ -36,7 +36,10 @@ impl Overlay {
     /// Gives a map new content.
     pub(crate) fn replace(&mut self, map: &Arc<Map>, content: Map) {
         let content = Arc::new(content);
-        self.changed.entry(address(map)).and_modify(|(_, now)| *now = content.clone()).or_insert((map.clone(), content));
+        self.changed
+            .entry(address(map))
+            .and_modify(|(_, now)| *now = content.clone())
+            .or_insert((map.clone(), content));
     }
 
     /// The value with the changes at every level.
@@ -94,7 +97,9 @@ impl Overlay {
                         slot.1 = new;
                     }
                 }
-                entries.map(|entries| Ok(Value::AnyMap(Arc::new(AnyMap::new(map.elem(), entries)?)))).transpose()
+                entries
+                    .map(|entries| Ok(Value::AnyMap(Arc::new(AnyMap::new(map.elem(), entries)?))))
+                    .transpose()
             }
             _ => Ok(None),
         }

@@ -53,6 +53,11 @@ impl Meter {
         &self.limits
     }
 
+    /// How many bytes are left.
+    pub fn bytes_left(&self) -> u64 {
+        self.bytes
+    }
+
     /// Uses up steps.
     #[inline]
     pub fn step(&mut self, count: u64) -> Result<(), CallError> {
