@@ -346,7 +346,8 @@ mod tests {
         let value = json!({"b": ["x", {"k": "v", "a": []}], "a": {"x10": "1", "x9": {}}, "lit": "one\n two\n", "strip": "a\nb"});
         let expected = "a:\n  x9: {}\n  x10: \"1\"\nb:\n- x\n- a: []\n  k: v\nlit: |\n  one\n   two\nstrip: |-\n  a\n  b\n";
         assert_eq!(write(&value), expected);
-        let long = format!("message: {}\n  end\n", ["word"; 16].join(" "));
-        assert_eq!(write(&json!({"message": format!("{} end", ["word"; 16].join(" "))})), long);
+        // The space after the 15th word is the first one beyond column 80.
+        let long = format!("message: {}\n  end\n", ["word"; 15].join(" "));
+        assert_eq!(write(&json!({"message": format!("{} end", ["word"; 15].join(" "))})), long);
     }
 }

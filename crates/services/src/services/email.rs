@@ -9,7 +9,10 @@ use herald_core::{
 };
 use lettre::{
     Address, Message,
-    message::{Mailbox, MultiPart, SinglePart, header},
+    message::{
+        Mailbox, MultiPart, SinglePart,
+        header::{self, HeaderName, HeaderValue},
+    },
     transport::smtp::{
         Error as SmtpError,
         authentication::{Credentials, Mechanism},
@@ -137,9 +140,16 @@ impl Email {
                 MultiPart::alternative().singlepart(part(false, body)).singlepart(part(true, section.html));
             builder.multipart(both)
         };
-        message
-            .map(|message| message.formatted())
-            .map_err(|e| SendError::misconfigured(format!("the mail can't be written: {e}")))
+        let mut message =
+            message.map_err(|e| SendError::misconfigured(format!("the mail can't be written: {e}")))?;
+        let headers = message.headers_mut();
+        for (name, mailboxes) in [("From", std::slice::from_ref(&self.from)), ("To", recipients)] {
+            if let (Some(plain), Ok(name)) = (plain_list(mailboxes), HeaderName::new_from_ascii(name.into()))
+            {
+                headers.insert_raw(HeaderValue::dangerous_new_pre_encoded(name, plain.clone(), plain));
+            }
+        }
+        Ok(message.formatted())
     }
 
     /// The same for every attempt, so that mail programs show a repeated mail once.
@@ -248,6 +258,19 @@ impl Email {
         let answer = connection.message(message).await.map_err(|e| failure("the mail was refused", &e))?;
         Ok(Receipt::new(answer.message().collect::<Vec<_>>().join(" ")))
     }
+}
+
+/// The addresses as the reference writes them, without quotes around names that need none; `None` if one does, or
+/// if the line would become too long.
+fn plain_list(mailboxes: &[Mailbox]) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
+    let texts = mailboxes.iter().map(|mailbox| match &mailbox.name {
+        None => Some(mailbox.email.to_string()),
+        Some(name) if name.chars().all(plain) => Some(format!("{} <{}>", name.trim(), mailbox.email)),
+        Some(_) => None,
+    });
+    let line = texts.collect::<Option<Vec<_>>>()?.join(", ");
+    (line.len() < 900 && line.is_ascii()).then_some(line)
 }
 
 fn failure(what: &str, error: &SmtpError) -> SendError {
