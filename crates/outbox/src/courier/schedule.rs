@@ -152,7 +152,10 @@ mod tests {
                     match policy.next(class, attempt, Duration::ZERO, retry_after, jitter) {
                         Next::After(delay) => {
                             assert!(retried, "{class:?} is not to be retried");
-                            assert!(least <= delay && delay <= most, "{class:?} {attempt} {retry_after:?}: {delay:?}");
+                            assert!(
+                                least <= delay && delay <= most,
+                                "{class:?} {attempt} {retry_after:?}: {delay:?}"
+                            );
                         }
                         Next::GiveUp => assert!(!retried, "{class:?} {attempt}"),
                     }
@@ -180,11 +183,16 @@ mod tests {
         let policy = RetryPolicy::default();
         for jitter in [0.0, 1.0] {
             let (mut waited, mut attempt) = (Duration::ZERO, 1);
-            while let Next::After(delay) = policy.next(FailureClass::Unreachable, attempt, waited, None, jitter) {
+            while let Next::After(delay) =
+                policy.next(FailureClass::Unreachable, attempt, waited, None, jitter)
+            {
                 waited += delay;
                 attempt += 1;
             }
-            assert!(waited <= policy.give_up_after && waited > policy.give_up_after - policy.longest, "{waited:?}");
+            assert!(
+                waited <= policy.give_up_after && waited > policy.give_up_after - policy.longest,
+                "{waited:?}"
+            );
         }
         assert_eq!(
             policy.next(FailureClass::TimedOut, u32::MAX, Duration::ZERO, None, 1.0),

@@ -128,8 +128,7 @@ pub(super) fn inspect(path: &Path) -> Result<(), OutboxError> {
         return Ok(());
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(path, flags).map_err(|error| classify(path, &error))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| classify(path, &error))?;
     verify(&connection, path).map(drop)
 }
 

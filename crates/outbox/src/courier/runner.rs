@@ -1,0 +1,462 @@
+//! The plan, carried out on tokio.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::{
+    Attempted, CourierOptions, Deliverer, FailureClass, Observer, Report, ServicePolicy,
+    plan::{Ended, Plan, Policies, Step, Verdict},
+};
+use crate::{
+    Attempt, Clock, LaneKey, Notice, Outbox, OutboxError, Place, Queued, Receipt,
+    clock::{between, later},
+};
+
+/// Notices read from the store at once, and such reads before deliveries get their turn again.
+const PAGE: u32 = 1000;
+const PAGES: usize = 8;
+
+/// Before a failed write to the store is tried again.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// After the grace period, results may take so long to be written.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// `until idle` doesn't wait for anything further away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An attempt that ended.
+struct Flight {
+    notice: Option<Arc<Notice>>,
+    attempted: Option<Attempted>,
+    began: Timestamp,
+    took: Duration,
+}
+
+/// Takes notices out of an outbox to their recipients. One for each outbox.
+pub struct Courier {
+    outbox: Arc<dyn Outbox>,
+    deliverer: Arc<dyn Deliverer>,
+    observer: Arc<dyn Observer>,
+    clock: Arc<dyn Clock>,
+    options: CourierOptions,
+}
+
+impl Courier {
+    /// A courier that does nothing yet.
+    pub fn new(
+        outbox: Arc<dyn Outbox>,
+        deliverer: Arc<dyn Deliverer>,
+        clock: Arc<dyn Clock>,
+        options: CourierOptions,
+    ) -> Self {
+        Courier { outbox, deliverer, observer: Arc::new(()), clock, options }
+    }
+
+    /// Tells this observer what happens.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Delivers until `shutdown` is ready; what is on its way then may end within the grace period. What doesn't stays in
+    /// the outbox.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Report {
+        Run::new(self, None).run(shutdown).await
+    }
+
+    /// Delivers what can be delivered now, with up to `attempts` attempts each, then returns. What failed waits on.
+    pub async fn run_until_idle(self, attempts: u32) -> Report {
+        Run::new(self, Some(attempts.max(1))).run(std::future::pending()).await
+    }
+}
+
+struct Run {
+    courier: Courier,
+    plan: Plan,
+    /// Attempts of a notice in this run, if it ends by itself.
+    once: Option<u32>,
+    tried: HashMap<String, u32>,
+    /// Lanes that a run which ends by itself leaves alone, because the head isn't due or has failed.
+    left: HashSet<LaneKey>,
+    cursor: Place,
+    complete: bool,
+    flights: JoinSet<Flight>,
+    on_way: HashMap<Id, (Queued, Timestamp)>,
+    settling: JoinSet<(Queued, Verdict, Result<(), OutboxError>)>,
+    report: Report,
+    jitter: RandomState,
+}
+
+impl Run {
+    fn new(courier: Courier, once: Option<u32>) -> Self {
+        let policies = courier.options.policies.borrow().clone();
+        let plan = Plan::new(policies_for(policies, once), courier.options.concurrency);
+        Run {
+            courier,
+            plan,
+            once,
+            tried: HashMap::new(),
+            left: HashSet::new(),
+            cursor: 0,
+            complete: false,
+            flights: JoinSet::new(),
+            on_way: HashMap::new(),
+            settling: JoinSet::new(),
+            report: Report::default(),
+            jitter: RandomState::new(),
+        }
+    }
+
+    async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Report {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut changes = self.courier.outbox.changes();
+        let housekeeping = self.housekeeping();
+        let clock = self.courier.clock.clone();
+        let mut stop_at: Option<Timestamp> = None;
+        let mut poll_at = clock.now();
+        let mut fetch = true;
+        loop {
+            let now = clock.now();
+            if stop_at.is_none() {
+                if now >= poll_at {
+                    poll_at = later(now, self.courier.options.poll);
+                    fetch = true;
+                    self.observe().await;
+                }
+                if fetch || !self.complete {
+                    fetch = false;
+                    self.fetch().await;
+                }
+                self.refill().await;
+            }
+            let mut wake = if self.complete { poll_at } else { now };
+            let mut far = None;
+            while stop_at.is_none() {
+                match self.plan.next(clock.now()) {
+                    Step::Start(queued) => self.start(queued),
+                    Step::WaitUntil(at) => {
+                        wake = wake.min(at);
+                        far = Some(at);
+                        break;
+                    }
+                    Step::Wait => break,
+                }
+            }
+            let quiet = self.flights.is_empty() && self.settling.is_empty();
+            if quiet && stop_at.is_some() {
+                break;
+            }
+            if self.once.is_some() && quiet && self.complete {
+                let near = far.is_some_and(|at| at <= later(clock.now(), PATIENCE));
+                if !near && self.plan.in_flight() == 0 {
+                    break;
+                }
+            }
+            if let Some(stop_at) = stop_at {
+                wake = stop_at;
+                if clock.now() >= stop_at {
+                    // Not lost: what was on its way still waits in the store.
+                    self.flights.abort_all();
+                    wake = later(stop_at, LAST_WRITES);
+                    if clock.now() >= wake {
+                        self.settling.abort_all();
+                    }
+                }
+            }
+            tokio::select! {
+                () = &mut shutdown, if stop_at.is_none() => {
+                    stop_at = Some(later(clock.now(), self.courier.options.grace));
+                }
+                Some(ended) = self.flights.join_next_with_id() => {
+                    self.landed(ended);
+                    while let Some(ended) = self.flights.try_join_next_with_id() {
+                        self.landed(ended);
+                    }
+                }
+                Some(settled) = self.settling.join_next() => {
+                    self.settled(settled);
+                    while let Some(settled) = self.settling.try_join_next() {
+                        self.settled(settled);
+                    }
+                }
+                Ok(()) = changes.changed(), if stop_at.is_none() => fetch = true,
+                () = clock.sleep_until(wake), if stop_at.is_none() || clock.now() < wake => {}
+            }
+        }
+        if let Some(task) = housekeeping {
+            task.abort();
+        }
+        self.observe().await;
+        self.report
+    }
+
+    /// Prunes history beside the deliveries.
+    fn housekeeping(&self) -> Option<tokio::task::JoinHandle<()>> {
+        let retention = self.courier.options.retention?;
+        if self.once.is_some() {
+            return None;
+        }
+        let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
+        Some(tokio::spawn(async move {
+            loop {
+                match outbox.prune(retention, clock.now()).await {
+                    Ok(0) => clock.sleep_until(later(clock.now(), Duration::from_secs(60))).await,
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(error) => {
+                        tracing::warn!(%error, "history can't be pruned");
+                        clock.sleep_until(later(clock.now(), Duration::from_secs(60))).await;
+                    }
+                }
+            }
+        }))
+    }
+
+    async fn observe(&mut self) {
+        if let Ok(true) = self.courier.options.policies.has_changed() {
+            let policies = self.courier.options.policies.borrow_and_update().clone();
+            self.plan.set_policies(policies_for(policies, self.once));
+        }
+        match self.courier.outbox.backlog().await {
+            Ok((waiting, oldest)) => {
+                self.report.waiting = waiting;
+                self.courier.observer.backlog(waiting, oldest);
+            }
+            Err(error) => tracing::warn!(%error, "the outbox can't be counted"),
+        }
+        for (service, circuit) in self.plan.circuits() {
+            self.courier.observer.circuit(service, circuit);
+        }
+    }
+
+    async fn fetch(&mut self) {
+        for _ in 0..PAGES {
+            let page = match self.courier.outbox.pending(self.cursor, PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(%error, "the outbox can't be read, trying again soon");
+                    self.complete = true;
+                    return;
+                }
+            };
+            self.complete = page.len() < PAGE as usize;
+            let now = self.courier.clock.now();
+            for queued in page {
+                self.cursor = self.cursor.max(queued.place);
+                if let Some(queued) = self.admit(queued, now) {
+                    self.plan.offer(queued, now);
+                }
+            }
+            if self.complete {
+                return;
+            }
+        }
+    }
+
+    async fn refill(&mut self) {
+        for (lane, after) in self.plan.refills() {
+            let found = match self.courier.outbox.pending_in_lane(&lane, after, Plan::refill_size()).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(%error, "a lane can't be read, it starts over");
+                    // Everything behind the cursor is read again; places that are known already change nothing.
+                    self.cursor = 0;
+                    Vec::new()
+                }
+            };
+            let now = self.courier.clock.now();
+            let full = found.len() >= Plan::refill_size() as usize;
+            let found = found.into_iter().map_while(|queued| self.admit(queued, now)).collect();
+            self.plan.refilled(&lane, found, full, now);
+        }
+    }
+
+    /// A run that ends by itself tries what failed in earlier runs at once, and leaves what isn't due, with all behind it.
+    fn admit(&mut self, mut queued: Queued, now: Timestamp) -> Option<Queued> {
+        if self.once.is_none() {
+            return Some(queued);
+        }
+        if queued.attempts > 0 && !self.tried.contains_key(&queued.id) {
+            queued.due = queued.due.min(now);
+        }
+        if queued.due > now || self.left.contains(&queued.lane) {
+            self.left.insert(queued.lane);
+            return None;
+        }
+        Some(queued)
+    }
+
+    fn start(&mut self, queued: Queued) {
+        let Courier { outbox, deliverer, clock, .. } = &self.courier;
+        let (outbox, deliverer, clock) = (outbox.clone(), deliverer.clone(), clock.clone());
+        let timeout = self.courier.options.attempt_timeout;
+        let (place, attempt) = (queued.place, queued.attempts.saturating_add(1));
+        let began = clock.now();
+        let handle = self.flights.spawn(async move {
+            let notice = loop {
+                match outbox.load(place).await {
+                    Ok(notice) => break notice.map(Arc::new),
+                    Err(error) => {
+                        tracing::warn!(%error, "a notice can't be read, trying again soon");
+                        clock.sleep_until(later(clock.now(), STORE_PAUSE)).await;
+                    }
+                }
+            };
+            let began = clock.now();
+            let attempted = match &notice {
+                None => None,
+                // In a task of its own, so that a panic is a failure of this attempt only.
+                Some(notice) => {
+                    let carried = notice.clone();
+                    let mut task = JoinSet::new();
+                    task.spawn(async move { deliverer.deliver(&carried, attempt).await });
+                    Some(tokio::select! {
+                        ended = task.join_next() => match ended {
+                            Some(Ok(attempted)) => attempted,
+                            Some(Err(error)) => panicked(error),
+                            None => Attempted::failed(FailureClass::Panicked, "the delivery ended without a result"),
+                        },
+                        () = clock.sleep_until(later(began, timeout)) => Attempted::failed(
+                            FailureClass::TimedOut,
+                            format!("no result within {} s", timeout.as_secs()),
+                        ),
+                    })
+                }
+            };
+            Flight { notice, attempted, began, took: between(began, clock.now()) }
+        });
+        self.on_way.insert(handle.id(), (queued, began));
+    }
+
+    fn landed(&mut self, ended: Result<(Id, Flight), JoinError>) {
+        let (id, flight) = match ended {
+            Ok((id, flight)) => (id, flight),
+            Err(error) => {
+                // Only at the end of the grace period.
+                let attempted = (!error.is_cancelled()).then(|| {
+                    Attempted::failed(FailureClass::Panicked, "the delivery ended without a result")
+                });
+                let began = self.courier.clock.now();
+                (error.id(), Flight { notice: None, attempted, began, took: Duration::ZERO })
+            }
+        };
+        let Some((queued, _)) = self.on_way.remove(&id) else { return };
+        let now = self.courier.clock.now();
+        let observer = &self.courier.observer;
+        let (ended, reason, answer) = match flight.attempted {
+            None => (Ended::Gone, "", String::new()),
+            Some(Attempted::Delivered { detail }) => (Ended::Delivered, "delivered", detail),
+            Some(Attempted::Failed { class, retry_after, message }) => {
+                let jitter =
+                    (self.jitter.hash_one((&queued.id, queued.attempts)) >> 11) as f64 / (1u64 << 53) as f64;
+                (Ended::Failed { class, retry_after, jitter }, class.label(), message)
+            }
+        };
+        let verdict = self.plan.ended(&queued, ended, now);
+        if let Some(notice) = &flight.notice
+            && ended != Ended::Gone
+        {
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                observer.attempted(notice, reason, flight.took);
+                if verdict == Verdict::GiveUp {
+                    observer.dead_letter(notice, reason);
+                }
+            }));
+            if told.is_err() {
+                tracing::error!("the courier's observer panicked");
+            }
+        }
+        match verdict {
+            Verdict::Delivered => self.report.delivered += 1,
+            Verdict::Retry { .. } => self.report.failed_attempts += 1,
+            Verdict::GiveUp => {
+                self.report.failed_attempts += 1;
+                self.report.dead_letters += 1;
+            }
+            Verdict::Gone => {}
+        }
+        let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
+        let (began, took, reason) = (flight.began, flight.took, reason.to_owned());
+        self.settling.spawn(async move {
+            let id = queued.id.clone();
+            loop {
+                let attempt = || Attempt { at: began, took, reason: reason.clone(), answer: answer.clone() };
+                let written = match verdict {
+                    Verdict::Delivered => {
+                        outbox
+                            .delivered(&id, Receipt { at: later(began, took), took, detail: answer.clone() })
+                            .await
+                    }
+                    Verdict::Retry { due, waited } => outbox.retry(&id, due, waited, attempt()).await,
+                    Verdict::GiveUp => outbox.give_up(&id, &reason, attempt()).await,
+                    Verdict::Gone => Ok(()),
+                };
+                match written {
+                    Ok(()) => return (queued, verdict, Ok(())),
+                    Err(OutboxError::Closed) => return (queued, verdict, Err(OutboxError::Closed)),
+                    Err(error) => {
+                        tracing::error!(%error, notice = id, "a result can't be written down, trying again");
+                        clock.sleep_until(later(clock.now(), STORE_PAUSE)).await;
+                    }
+                }
+            }
+        });
+    }
+
+    fn settled(&mut self, settled: Result<(Queued, Verdict, Result<(), OutboxError>), JoinError>) {
+        let now = self.courier.clock.now();
+        match settled {
+            Ok((queued, verdict, written)) => {
+                if let Err(error) = written {
+                    tracing::error!(%error, notice = queued.id, "a result is lost, it will be attempted again");
+                }
+                self.plan.settled(&queued, verdict, now);
+                if let (Some(attempts), Verdict::Retry { due, .. }) = (self.once, verdict) {
+                    let tried = self.tried.entry(queued.id.clone()).or_default();
+                    *tried += 1;
+                    if *tried >= attempts || due > later(now, PATIENCE) {
+                        self.left.insert(queued.lane.clone());
+                        self.plan.shelve(&queued.lane);
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "a result is lost, it will be attempted again"),
+        }
+    }
+}
+
+/// A run that ends by itself never waits for a service that is down: each notice has its few attempts.
+fn policies_for(policies: Policies, once: Option<u32>) -> Policies {
+    if once.is_none() {
+        return policies;
+    }
+    Arc::new(move |service: &str| {
+        let mut policy: ServicePolicy = policies(service);
+        policy.breaker.failures = u32::MAX;
+        policy
+    })
+}
+
+fn panicked(error: JoinError) -> Attempted {
+    let message = match error.try_into_panic() {
+        Ok(payload) => {
+            let text = payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| payload.downcast_ref::<String>().cloned());
+            format!("the delivery panicked: {}", text.unwrap_or_default())
+        }
+        Err(_) => "the delivery was cut off".to_owned(),
+    };
+    Attempted::failed(FailureClass::Panicked, message)
+}
