@@ -1,6 +1,8 @@
 //! The functions of sprig 3.3.0, less `env` and `expandenv`, which would show the environment of the process.
 
 mod case;
+mod certificates;
+mod crypto;
 mod dates;
 mod decimal;
 mod defaults;
@@ -35,4 +37,6 @@ pub(crate) const TABLES: &[&[Function]] = &[
     regexes::FUNCTIONS,
     semver::FUNCTIONS,
     urls::FUNCTIONS,
+    crypto::FUNCTIONS,
+    certificates::FUNCTIONS,
 ];
