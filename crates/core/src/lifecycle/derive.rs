@@ -156,6 +156,11 @@ impl<'a> Derivation<'a> {
     pub(super) fn run(mut self) -> Observed {
         let stale = self.later.resource_version < self.earlier.resource_version;
         if self.silent {
+            self.revision = self.revision_of_status(true);
+            self.attempt = self.name_attempt();
+            let paused = !self.later.pauses.is_empty() || self.later.controller_pause;
+            self.next.paused_step = paused.then(|| self.later.clamped_index());
+            self.next.retried = self.later.progressing.as_ref().is_some_and(|c| c.reason == "RolloutRetry");
             self.new_replica_sets();
             self.analyses();
             self.experiments();
@@ -324,6 +329,7 @@ impl<'a> Derivation<'a> {
         let back = if was.hash.as_deref() == now {
             // There and back again, unseen.
             self.earlier_revision().is_some_and(|earlier| self.revision > earlier)
+                && self.earlier.completed != self.later.completed()
         } else {
             let of = |hash: Option<&str>| {
                 self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == hash)
