@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How deep rendering and sources may nest, whatever the limits say, so that the stack suffices.
-pub(crate) const MOST_DEPTH: u32 = 500;
+pub(crate) const MOST_DEPTH: u32 = 200;
 
 /// What an evaluation gives.
 #[derive(Clone, Debug)]
