@@ -406,8 +406,8 @@ impl Plan {
         }
     }
 
-    /// It is written down: the lane may go on.
-    pub(crate) fn settled(&mut self, queued: &Queued, verdict: Verdict, now: Timestamp) {
+    /// It is written down: the lane may go on, or is left alone for the rest of this plan's life.
+    pub(crate) fn settled(&mut self, queued: &Queued, verdict: Verdict, leave: bool, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let name: Arc<str> = queued.lane.service().into();
         if let Some(service) = self.services.get_mut(&name) {
@@ -431,17 +431,13 @@ impl Plan {
                 }
             }
         }
-        self.schedule(&queued.lane, now);
-        self.join_turn(&name);
-    }
-
-    /// Leaves a lane alone for the rest of this plan's life. A timer may still name it.
-    pub(crate) fn shelve(&mut self, key: &LaneKey) {
-        if let Some(lane) = self.lanes.get_mut(key) {
+        if leave && let Some(lane) = self.lanes.get_mut(&queued.lane) {
             lane.queue.clear();
             lane.busy = true;
             lane.more = true;
         }
+        self.schedule(&queued.lane, now);
+        self.join_turn(&name);
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -420,15 +420,16 @@ impl Run {
                 if let Err(error) = written {
                     tracing::error!(%error, notice = queued.id, "a result is lost, it will be attempted again");
                 }
-                self.plan.settled(&queued, verdict, now);
+                let mut leave = false;
                 if let (Some(attempts), Verdict::Retry { due, .. }) = (self.once, verdict) {
                     let tried = self.tried.entry(queued.id.clone()).or_default();
                     *tried += 1;
-                    if *tried >= attempts || due > later(now, PATIENCE) {
-                        self.left.insert(queued.lane.clone());
-                        self.plan.shelve(&queued.lane);
-                    }
+                    leave = *tried >= attempts || due > later(now, PATIENCE);
                 }
+                if leave {
+                    self.left.insert(queued.lane.clone());
+                }
+                self.plan.settled(&queued, verdict, leave, now);
             }
             Err(error) => tracing::error!(%error, "a result is lost, it will be attempted again"),
         }
