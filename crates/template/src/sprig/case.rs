@@ -32,10 +32,18 @@ fn is_connector(c: char) -> bool {
 pub(super) fn camel(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     let mut rest = runes(bytes);
+    let mut last_connector = None;
     let mut before = loop {
         match rest.next() {
-            None => return out,
-            Some(c) if is_connector(c) => out.push(c),
+            // The original writes the last of nothing but connectors twice.
+            None => {
+                out.extend(last_connector);
+                return out;
+            }
+            Some(c) if is_connector(c) => {
+                out.push(c);
+                last_connector = Some(c);
+            }
             Some(c) => break c,
         }
     };

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use herald_value::{CallError, Object, Value};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rsa::{
@@ -48,7 +48,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
             return fail("unable to decode certificate");
         }
         // Only reading the certificate as an issuer looks into it, and that needs its key.
-        let pair = Key::read(&key).map_err(|e| CallError::new(format!("error parsing private key: {}", e.message)))?;
+        let pair = Key::read(&key)
+            .map_err(|e| CallError::new(format!("error parsing private key: {}", e.message)))?;
         Issuer::from_ca_cert_pem(&cert, pair.pair()?)
             .map_err(|e| CallError::new(format!("error parsing certificate: decodedCert.Bytes: {e}")))?;
         Ok(certificate(cert, key))
@@ -124,8 +125,9 @@ const EC_HEAD: [u8; 7] = [0x30, 0x77, 0x02, 0x01, 0x01, 0x04, 0x20];
 const EC_CURVE: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const EC_PUBLIC: [u8; 5] = [0xa1, 0x44, 0x03, 0x42, 0x00];
 const EC_PKCS8_HEAD: [u8; 36] = [
-    0x30, 0x81, 0x87, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
-    0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x6d, 0x30, 0x6b, 0x02, 0x01, 0x01, 0x04, 0x20,
+    0x30, 0x81, 0x87, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+    0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x6d, 0x30, 0x6b, 0x02, 0x01, 0x01,
+    0x04, 0x20,
 ];
 
 impl Key {
@@ -140,9 +142,12 @@ impl Key {
     fn ecdsa() -> Result<Key> {
         let random = ring::rand::SystemRandom::new();
         let failed = || CallError::new("failed to generate private key: ecdsa");
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).map_err(|_| failed())?;
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).map_err(|_| failed())?;
         let pkcs8 = pkcs8.as_ref().to_vec();
-        let (Some(secret), Some(public)) = (pkcs8.get(36..68), pkcs8.get(73..138)) else { return Err(failed()) };
+        let (Some(secret), Some(public)) = (pkcs8.get(36..68), pkcs8.get(73..138)) else {
+            return Err(failed());
+        };
         let der = [&EC_HEAD[..], secret, &EC_CURVE, &EC_PUBLIC, public].concat();
         Ok(Key { pem: pem("EC PRIVATE KEY", &der), pkcs8 })
     }
@@ -231,7 +236,8 @@ fn issue(call: &mut Call<'_>, request: &Request) -> Result<Value> {
     random::fill(&mut serial)?;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     params.key_usages = vec![KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let days = if request.ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages.push(KeyUsagePurpose::KeyCertSign);
@@ -242,7 +248,8 @@ fn issue(call: &mut Call<'_>, request: &Request) -> Result<Value> {
         call.int(3)
     };
     let out_of_range = || CallError::new("error creating certificate: the time of validity is out of range");
-    let now = time::OffsetDateTime::from_unix_timestamp(call.now().as_second()).map_err(|_| out_of_range())?;
+    let now =
+        time::OffsetDateTime::from_unix_timestamp(call.now().as_second()).map_err(|_| out_of_range())?;
     params.not_before = now;
     params.not_after =
         now.checked_add(time::Duration::days(days.clamp(-4_000_000, 4_000_000))).ok_or_else(out_of_range)?;
@@ -256,8 +263,9 @@ fn issue(call: &mut Call<'_>, request: &Request) -> Result<Value> {
             };
             let ca_key = Key::read(&ca.key)
                 .map_err(|e| CallError::new(format!("error parsing private key: {}", e.message)))?;
-            let issuer = Issuer::from_ca_cert_pem(&ca.cert, ca_key.pair()?)
-                .map_err(|e| CallError::new(format!("error parsing certificate: decodedSignerCert.Bytes: {e}")))?;
+            let issuer = Issuer::from_ca_cert_pem(&ca.cert, ca_key.pair()?).map_err(|e| {
+                CallError::new(format!("error parsing certificate: decodedSignerCert.Bytes: {e}"))
+            })?;
             params.signed_by(&pair, &issuer).map_err(failed)?
         }
     };
@@ -278,7 +286,8 @@ fn alternative_names(call: &Call<'_>) -> Result<Vec<SanType>> {
         let Some(text) = ip.as_str() else {
             return fail(format!("error parsing ip: {} is not a string", shown(ip)));
         };
-        let address: IpAddr = text.parse().map_err(|_| CallError::new(format!("error parsing ip: {text}")))?;
+        let address: IpAddr =
+            text.parse().map_err(|_| CallError::new(format!("error parsing ip: {text}")))?;
         names.push(SanType::IpAddress(address));
     }
     Ok(names)

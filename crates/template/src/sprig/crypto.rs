@@ -4,8 +4,8 @@ use aes::{
     Aes256,
     cipher::{BlockDecrypt, BlockEncrypt, KeyInit, generic_array::GenericArray},
 };
-use hmac::{Hmac, Mac};
 use herald_value::{CallError, Value};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::encoding::base64_decode;

@@ -18,8 +18,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     })
     .variadic(Any)
     .identity(),
-    Function::new("all", &[], |c| Ok(Value::Bool(c.args.iter().all(|v| !is_empty(c, v))))).variadic(Any).identity(),
-    Function::new("any", &[], |c| Ok(Value::Bool(c.args.iter().any(|v| !is_empty(c, v))))).variadic(Any).identity(),
+    Function::new("all", &[], |c| Ok(Value::Bool(c.args.iter().all(|v| !is_empty(c, v)))))
+        .variadic(Any)
+        .identity(),
+    Function::new("any", &[], |c| Ok(Value::Bool(c.args.iter().any(|v| !is_empty(c, v)))))
+        .variadic(Any)
+        .identity(),
     Function::new("ternary", &[Any, Any, Bool], |c| {
         Ok(c.arg(usize::from(c.arg(2).as_bool() != Some(true))).clone())
     })
@@ -62,7 +66,8 @@ fn with_paired_surrogates(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains("\\ud") && !text.contains("\\uD") {
         return text.into();
     }
-    let unit = |at: usize| text.get(at..at + 6)?.strip_prefix("\\u").and_then(|h| u32::from_str_radix(h, 16).ok());
+    let unit =
+        |at: usize| text.get(at..at + 6)?.strip_prefix("\\u").and_then(|h| u32::from_str_radix(h, 16).ok());
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {

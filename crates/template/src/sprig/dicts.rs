@@ -131,7 +131,7 @@ fn type_name(value: &Value) -> String {
 fn deep_copy(call: &mut Call<'_>) -> Result<Value> {
     let value = call.arg(0).clone();
     if value.is_nil() {
-        return Ok(Value::Nil);
+        return fail("reflect: call of reflect.Value.Type on zero Value");
     }
     copied(call, &value, 0)
 }
@@ -173,7 +173,13 @@ fn merge(call: &mut Call<'_>, overwrite: bool) -> Result<Value> {
 }
 
 /// Merges one map into another in place. What counts as empty in the target is taken for unset.
-fn merge_into(call: &mut Call<'_>, target: &Value, source: &Value, overwrite: bool, level: u16) -> Result<()> {
+fn merge_into(
+    call: &mut Call<'_>,
+    target: &Value,
+    source: &Value,
+    overwrite: bool,
+    level: u16,
+) -> Result<()> {
     if level > herald_value::MAX_DEPTH {
         return Err(herald_value::TooDeep.into());
     }

@@ -132,7 +132,9 @@ pub(super) fn to_int(value: &Value) -> i64 {
         Value::Int(n, _) => *n,
         Value::Float(x) => float_to_int(*x),
         Value::Bool(b) => i64::from(*b),
-        Value::Str(text) => text.to_str().and_then(|t| num::parse_int(without_zero_decimals(t), 0, 0).ok()).unwrap_or(0),
+        Value::Str(text) => {
+            text.to_str().and_then(|t| num::parse_int(without_zero_decimals(t), 0, 0).ok()).unwrap_or(0)
+        }
         _ => 0,
     }
 }
@@ -197,14 +199,22 @@ fn equal(call: &mut Call<'_>, a: &Value, b: &Value, level: u16) -> Result<bool> 
             x.elem() == y.elem()
                 && x.len() == y.len()
                 && x.entries().iter().zip(y.entries()).all(|(x, y)| x.0 == y.0)
-                && all_equal(call, x.entries().iter().map(|e| &e.1).zip(y.entries().iter().map(|e| &e.1)), level)?
+                && all_equal(
+                    call,
+                    x.entries().iter().map(|e| &e.1).zip(y.entries().iter().map(|e| &e.1)),
+                    level,
+                )?
         }
         (Value::Func(_), _) => false,
         _ => a == b,
     })
 }
 
-fn all_equal<'v>(call: &mut Call<'_>, pairs: impl Iterator<Item = (&'v Value, &'v Value)>, level: u16) -> Result<bool> {
+fn all_equal<'v>(
+    call: &mut Call<'_>,
+    pairs: impl Iterator<Item = (&'v Value, &'v Value)>,
+    level: u16,
+) -> Result<bool> {
     for (a, b) in pairs {
         if !equal(call, a, b, level + 1)? {
             return Ok(false);

@@ -185,7 +185,11 @@ fn chunk(call: &mut Call<'_>) -> Result<Value> {
     };
     if items.is_empty() && size != 0 {
         // (0-1)/size rounded down is -1 for a positive size, which makes no chunk.
-        return if size > 0 { chunks(Vec::new()) } else { fail("runtime error: makeslice: len out of range") };
+        return if size > 0 {
+            chunks(Vec::new())
+        } else {
+            fail("runtime error: makeslice: len out of range")
+        };
     }
     let Some(size) = usize::try_from(size).ok().filter(|size| *size > 0) else {
         return fail("runtime error: makeslice: len out of range");

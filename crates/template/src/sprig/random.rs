@@ -11,7 +11,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("randAscii", &[Int], |c| characters(c, |b| (32..127).contains(b))),
     Function::new("randNumeric", &[Int], |c| characters(c, |b| b.is_ascii_digit())),
     Function::new("randBytes", &[Int], |c| {
-        let Ok(count) = usize::try_from(c.int(0)) else { return fail("runtime error: makeslice: len out of range") };
+        let Ok(count) = usize::try_from(c.int(0)) else {
+            return fail("runtime error: makeslice: len out of range");
+        };
         c.meter.grow((count as u64).saturating_mul(3))?;
         let mut bytes = vec![0; count];
         fill(&mut bytes)?;

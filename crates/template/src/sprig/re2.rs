@@ -58,7 +58,11 @@ fn no_double(chars: &[char], from: usize, end: usize, out: &mut String) -> Resul
         Some('{') => repetition(chars, end).is_some(),
         _ => false,
     };
-    if again { Err(format!("invalid nested repetition operator: `{}`", text(chars, from, end + 1))) } else { Ok(end) }
+    if again {
+        Err(format!("invalid nested repetition operator: `{}`", text(chars, from, end + 1)))
+    } else {
+        Ok(end)
+    }
 }
 
 /// `{2}`, `{2,}` or `{2,3}`: where it ends and what it says.
@@ -66,7 +70,8 @@ fn repetition(chars: &[char], at: usize) -> Option<(usize, u32, Option<u32>)> {
     let close = chars.get(at..)?.iter().take(24).position(|c| *c == '}')? + at;
     let inner = text(chars, at + 1, close);
     let number = |s: &str| {
-        let plain = !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()) && (s.len() == 1 || !s.starts_with('0'));
+        let plain =
+            !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()) && (s.len() == 1 || !s.starts_with('0'));
         plain.then(|| s.parse().unwrap_or(u32::MAX))
     };
     match inner.split_once(',') {
@@ -113,7 +118,9 @@ fn group(chars: &[char], at: usize, out: &mut String) -> Result<usize, String> {
 
 /// An escape outside or inside of a class. The classes of Perl are ASCII only in RE2.
 fn escape(chars: &[char], at: usize, out: &mut String, in_class: bool) -> Result<usize, String> {
-    let Some(&c) = chars.get(at + 1) else { return Err("trailing backslash at end of expression: ``".into()) };
+    let Some(&c) = chars.get(at + 1) else {
+        return Err("trailing backslash at end of expression: ``".into());
+    };
     let invalid = || Err(format!("invalid escape sequence: `\\{c}`"));
     let ascii = match c {
         'd' => Some("[0-9]"),
@@ -137,10 +144,6 @@ fn escape(chars: &[char], at: usize, out: &mut String, in_class: bool) -> Result
             out.extend(['\\', c]);
             Ok(at + 2)
         }
-        'C' if !in_class => {
-            out.push_str("(?s-u:.)");
-            Ok(at + 2)
-        }
         'Q' if !in_class => {
             let rest = text(chars, at + 2, chars.len());
             let literal = rest.split("\\E").next().unwrap_or_default();
@@ -153,13 +156,15 @@ fn escape(chars: &[char], at: usize, out: &mut String, in_class: bool) -> Result
             Ok(at + 2)
         }
         '0' => {
-            let digits: String = chars[at + 1..].iter().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
+            let digits: String =
+                chars[at + 1..].iter().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
             out.push_str(&format!("\\x{{{:x}}}", u32::from_str_radix(&digits, 8).unwrap_or(0)));
             Ok(at + 1 + digits.len())
         }
         '1'..='7' => {
             // A single digit would refer back to a group, which RE2 does not do.
-            let digits: String = chars[at + 1..].iter().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
+            let digits: String =
+                chars[at + 1..].iter().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
             if digits.len() < 2 {
                 return invalid();
             }
@@ -209,7 +214,8 @@ fn escape(chars: &[char], at: usize, out: &mut String, in_class: bool) -> Result
         }
         c if c.is_ascii_punctuation() => {
             // `\<` and `\>` are word boundaries in the crate and plain characters here.
-            if matches!(c, '<' | '>' | '_' | '!' | '"' | '%' | '\'' | ',' | '/' | ':' | ';' | '=' | '@' | '`') {
+            if matches!(c, '<' | '>' | '_' | '!' | '"' | '%' | '\'' | ',' | '/' | ':' | ';' | '=' | '@' | '`')
+            {
                 out.push(c);
             } else {
                 out.extend(['\\', c]);
@@ -243,8 +249,7 @@ fn class(chars: &[char], start: usize, out: &mut String) -> Result<usize, String
                 match rest.find(":]") {
                     Some(end) => {
                         let name = &rest[2..end];
-                        const NAMES: &str =
-                            " alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ";
+                        const NAMES: &str = " alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ";
                         if !NAMES.contains(&format!(" {} ", name.trim_start_matches('^'))) {
                             return Err(format!("invalid character class range: `{}`", &rest[..end + 2]));
                         }

@@ -46,17 +46,42 @@ fn compiled(call: &mut Call<'_>) -> Result<Regex> {
     call.meter.step(call.bytes(1).len() as u64 / 8)?;
     let failed = |why: String| CallError::new(format!("error parsing regexp: {why}: `{source}`"));
     let translated = re2::translate(&source).map_err(failed)?;
-    RegexBuilder::new(&translated).size_limit(size).dfa_size_limit(size).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => {
-            CallError::over_limit(format!("the regular expression `{source}` compiles to more than {size} bytes"))
-        }
-        other => failed(other.to_string().lines().last().unwrap_or_default().to_string()),
-    })
+    RegexBuilder::new(&translated).size_limit(size).dfa_size_limit(size).build().map_err(
+        |error| match error {
+            regex::Error::CompiledTooBig(_) => CallError::over_limit(format!(
+                "the regular expression `{source}` compiles to more than {size} bytes"
+            )),
+            other => failed(other.to_string().lines().last().unwrap_or_default().to_string()),
+        },
+    )
 }
 
 /// The places that match, as Go counts them: after a match, an empty one right at its end does not count.
 fn places(regex: &Regex, text: &[u8], limit: Option<usize>) -> Vec<(usize, usize)> {
-    regex.find_iter(text).map(|m| (m.start(), m.end())).take(limit.unwrap_or(usize::MAX)).collect()
+    let found = regex.find_iter(text).map(|m| (m.start(), m.end()));
+    found
+        .filter(|(start, end)| start < end || !inside_character(text, *start))
+        .take(limit.unwrap_or(usize::MAX))
+        .collect()
+}
+
+/// Whether a place is within a character, where the crate finds empty matches and Go does not.
+fn inside_character(text: &[u8], at: usize) -> bool {
+    let from = (1..4)
+        .filter_map(|back| at.checked_sub(back))
+        .find(|from| text.get(*from).is_some_and(|b| b & 0xc0 != 0x80));
+    let follows = text.get(at).is_some_and(|b| b & 0xc0 == 0x80);
+    follows
+        && from.is_some_and(|from| {
+            let len = text.get(from..text.len().min(from + 4)).map(|rest| match std::str::from_utf8(rest) {
+                Ok(rest) => rest.chars().next().map_or(0, char::len_utf8),
+                Err(error) => std::str::from_utf8(&rest[..error.valid_up_to()])
+                    .ok()
+                    .and_then(|rest| rest.chars().next())
+                    .map_or(0, char::len_utf8),
+            });
+            len.is_some_and(|len| from + len > at)
+        })
 }
 
 fn first(call: &mut Call<'_>) -> Result<Value> {
@@ -110,6 +135,9 @@ fn replace(call: &mut Call<'_>, expand: bool) -> Result<Value> {
     let mut from = 0;
     for found in regex.captures_iter(&subject) {
         let Some(whole) = found.get(0) else { continue };
+        if whole.is_empty() && inside_character(&subject, whole.start()) {
+            continue;
+        }
         let before = out.len();
         out.extend_from_slice(&subject[from..whole.start()]);
         if expand {

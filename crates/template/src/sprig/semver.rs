@@ -74,7 +74,9 @@ impl Version {
         let number = |at: usize| match part(at).trim_start_matches('.') {
             "" => Ok(0),
             digits => digits.parse::<u64>().map_err(|_| {
-                CallError::new(format!("error parsing version segment: strconv.ParseUint: parsing {digits:?}: value out of range"))
+                CallError::new(format!(
+                    "error parsing version segment: strconv.ParseUint: parsing {digits:?}: value out of range"
+                ))
             }),
         };
         let version = Version {
@@ -99,7 +101,8 @@ impl Version {
                 }
             }
         }
-        let allowed = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let allowed =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !self.metadata.is_empty() && !self.metadata.split('.').all(allowed) {
             return fail("invalid metadata string");
         }
@@ -195,11 +198,15 @@ impl Object for Version {
 
     fn call(&self, name: &str, args: &[Value]) -> Option<Result<Value>> {
         let other = || match args {
-            [Value::Object(object)] => object
-                .as_any()
-                .downcast_ref::<Version>()
-                .ok_or_else(|| CallError::new(format!("wrong type for value; expected *semver.Version; got {}", object.go_type()))),
-            [other] => fail(format!("wrong type for value; expected *semver.Version; got {}", other.go_type())),
+            [Value::Object(object)] => object.as_any().downcast_ref::<Version>().ok_or_else(|| {
+                CallError::new(format!(
+                    "wrong type for value; expected *semver.Version; got {}",
+                    object.go_type()
+                ))
+            }),
+            [other] => {
+                fail(format!("wrong type for value; expected *semver.Version; got {}", other.go_type()))
+            }
             _ => fail(format!("wrong number of args for {name}: want 1 got {}", args.len())),
         };
         let string = || match args {
@@ -256,7 +263,7 @@ impl Constraints {
             .captures_iter(&text)
             .map(|m| {
                 let part = |at: usize| m.get(at).map_or("", |p| p.as_str());
-                (part(0).to_string(), format!(">= {}, <= {} ", part(1), part(10)))
+                (part(0).to_string(), format!(">= {}, <= {} ", part(1), part(11)))
             })
             .collect();
         for (old, new) in ranges {
@@ -328,7 +335,9 @@ impl Constraint {
             "<" => order.is_lt(),
             ">=" | "=>" => order.is_ge(),
             "<=" | "=<" if !self.open => order.is_le(),
-            "<=" | "=<" => v.major < c.major || (v.major == c.major && (self.minor_open || v.minor <= c.minor)),
+            "<=" | "=<" => {
+                v.major < c.major || (v.major == c.major && (self.minor_open || v.minor <= c.minor))
+            }
             "^" => self.within_caret(v),
             _ => false,
         }
@@ -350,7 +359,8 @@ impl Constraint {
                 return true;
             }
             if self.patch_open {
-                return (!v.pre.is_empty() || !c.pre.is_empty()) && compare_prerelease(&v.pre, &c.pre).is_ne();
+                return (!v.pre.is_empty() || !c.pre.is_empty())
+                    && compare_prerelease(&v.pre, &c.pre).is_ne();
             }
         }
         v.compare(c).is_ne()

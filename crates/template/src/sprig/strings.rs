@@ -4,7 +4,8 @@ use herald_value::{CallError, IntKind, Value, num};
 
 use super::case;
 use super::help::{
-    Result, fail, find, lower, printed, rune_lengths, runes, split, string_items, strings, text, text_of, title, upper,
+    Result, fail, find, lower, printed, rune_lengths, runes, split, string_items, strings, text, text_of,
+    title, upper,
 };
 use crate::function::{Call, Function, Param::*};
 
@@ -99,13 +100,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("initials", &[Str], |c| {
         let mut gap = true;
-        let out: String = runes(c.bytes(0))
-            .filter(|now| {
-                let first = gap && !now.is_whitespace();
-                gap = now.is_whitespace();
-                first
-            })
-            .collect();
+        // The original looks at bytes here too.
+        let first = c.bytes(0).iter().map(|b| char::from(*b)).filter(|now| {
+            let first = gap && !now.is_whitespace();
+            gap = now.is_whitespace();
+            first
+        });
+        let out: String = first.collect();
         text(c, out)
     }),
     Function::new("swapcase", &[Str], |c| {
@@ -135,14 +136,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("contains", &[Str, Str], |c| Ok(Value::Bool(find(c.bytes(1), c.bytes(0), 0).is_some()))),
     Function::new("hasPrefix", &[Str, Str], |c| Ok(Value::Bool(c.bytes(1).starts_with(c.bytes(0))))),
     Function::new("hasSuffix", &[Str, Str], |c| Ok(Value::Bool(c.bytes(1).ends_with(c.bytes(0))))),
-    Function::new("quote", &[], |c| {
-        joined(c, b" ", |v| num::quote(&text_of(v)).into_bytes())
-    })
-    .variadic(Any),
-    Function::new("squote", &[], |c| {
-        joined(c, b" ", |v| [b"'", printed(v).as_slice(), b"'"].concat())
-    })
-    .variadic(Any),
+    Function::new("quote", &[], |c| joined(c, b" ", |v| num::quote(&text_of(v)).into_bytes())).variadic(Any),
+    Function::new("squote", &[], |c| joined(c, b" ", |v| [b"'", printed(v).as_slice(), b"'"].concat()))
+        .variadic(Any),
     Function::new("cat", &[], |c| joined(c, b" ", printed)).variadic(Any),
     Function::new("indent", &[Int, Str], |c| indent(c, false)),
     Function::new("nindent", &[Int, Str], |c| indent(c, true)),
@@ -200,7 +196,10 @@ fn part(s: &[u8], start: i64, end: i64) -> Result<&[u8]> {
     let (from, to) = (usize::try_from(start), usize::try_from(end));
     let found = from.ok().zip(to.ok()).and_then(|(from, to)| s.get(from..to));
     found.ok_or_else(|| {
-        CallError::new(format!("runtime error: slice bounds out of range [{start}:{end}] with length {}", s.len()))
+        CallError::new(format!(
+            "runtime error: slice bounds out of range [{start}:{end}] with length {}",
+            s.len()
+        ))
     })
 }
 
@@ -255,7 +254,8 @@ fn joined(call: &mut Call<'_>, separator: &[u8], show: impl Fn(&Value) -> Vec<u8
 fn indent(call: &mut Call<'_>, newline: bool) -> Result<Value> {
     let spaces = non_negative(call.int(0))?;
     let lines = call.bytes(1).iter().filter(|b| **b == b'\n').count() + 1;
-    call.meter.grow((spaces as u64).saturating_mul(lines as u64).saturating_add(call.bytes(1).len() as u64))?;
+    call.meter
+        .grow((spaces as u64).saturating_mul(lines as u64).saturating_add(call.bytes(1).len() as u64))?;
     let mut out = Vec::with_capacity(call.bytes(1).len() + spaces.saturating_mul(lines) + 1);
     if newline {
         out.push(b'\n');

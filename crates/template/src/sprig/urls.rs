@@ -262,7 +262,9 @@ fn parse_host(scheme: &[u8], host: &[u8]) -> Result<Vec<u8>> {
     let bad_port = |port: &[u8]| fail(format!("invalid port {} after host", herald_value::num::quote(port)));
     match host.iter().rposition(|b| *b == b'[') {
         Some(0) => {
-            let Some(close) = host.iter().rposition(|b| *b == b']') else { return fail("missing ']' in host") };
+            let Some(close) = host.iter().rposition(|b| *b == b']') else {
+                return fail("missing ']' in host");
+            };
             let (name, port) = (&host[1..close], &host[close + 1..]);
             if !valid_port(port) {
                 return bad_port(port);
@@ -297,7 +299,9 @@ fn join(call: &mut Call<'_>) -> Result<Value> {
         None => Ok(Cow::Borrowed(&[][..])),
         Some(Value::Str(text)) => Ok(Cow::Borrowed(text.as_bytes())),
         Some(Value::Nil) => Err(super::help::nil_pointer()),
-        Some(other) => fail(format!("unable to parse {key} key, must be of type string, but {} found", kind(other))),
+        Some(other) => {
+            fail(format!("unable to parse {key} key, must be of type string, but {} found", kind(other)))
+        }
     };
     let mut url = Url {
         scheme: part("scheme")?.into_owned(),
