@@ -1,6 +1,8 @@
 //! The cases of `conformance/engine`: a configuration and a sequence of objects → what is due, what is recorded,
 //! what is wrong. Expected values come from the specification of the reference.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use herald_core::{

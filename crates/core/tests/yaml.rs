@@ -1,5 +1,7 @@
 //! YAML as the reference reads it; expected values come from services.md 1.2 and the YAML specification.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
 use herald_core::{
     notification::TemplateText,
     yaml::{self, Kind, Located, Position},
