@@ -1,6 +1,8 @@
 //! Timelines that no recording covers: `conformance/lifecycle/timelines.json`. Each look changes the Rollout by a
 //! JSON merge patch, may replace what it owns, and says what must be told.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 
 use herald_core::{

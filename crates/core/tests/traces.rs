@@ -1,6 +1,8 @@
 //! Every recording of the real controller, replayed: as it is, and disturbed. What may differ is written down in
 //! `conformance/lifecycle`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -7,11 +7,10 @@ use jiff::Timestamp;
 
 use super::{
     Observation, Observed,
-    before::{at_step, rewound, shaped},
+    before::{rewound, shaped},
     cursor::Cursor,
     reasons,
-    related::RunDue,
-    steps::{EndedBy, Passage, ended_by, passage},
+    steps::passage,
     view::{Owned, RolloutView, time},
 };
 use crate::occurrence::{EventType, Occurrence};
@@ -21,7 +20,7 @@ pub(super) type Facts = BTreeMap<String, Value>;
 /// How many revisions one look reports at most: the number is a text that anybody can write.
 const MAX_REVISIONS: i64 = 20;
 
-fn fact(name: &str, value: impl Into<Value>) -> (String, Value) {
+pub(super) fn fact(name: &str, value: impl Into<Value>) -> (String, Value) {
     (name.to_owned(), value.into())
 }
 
@@ -37,10 +36,10 @@ pub(super) struct Derivation<'a> {
     /// Whether this Rollout was never looked at before.
     first: bool,
     pub(super) next: Cursor,
-    attempt: String,
+    pub(super) attempt: String,
     /// The revision that the status is about.
-    revision: i64,
-    out: Vec<Occurrence>,
+    pub(super) revision: i64,
+    pub(super) out: Vec<Occurrence>,
 }
 
 impl<'a> Derivation<'a> {
@@ -83,7 +82,7 @@ impl<'a> Derivation<'a> {
         self.shape(&object)
     }
 
-    fn shape(&self, object: &Value) -> Value {
+    pub(super) fn shape(&self, object: &Value) -> Value {
         let template = self
             .replica_sets
             .iter()
@@ -141,7 +140,7 @@ impl<'a> Derivation<'a> {
         self.out.push(occurrence);
     }
 
-    fn emit_before(
+    pub(super) fn emit_before(
         &mut self,
         reason: &str,
         id: &str,
@@ -470,129 +469,6 @@ impl<'a> Derivation<'a> {
         self.emit_before("TrafficWeightUpdated", &id, time, message, facts);
     }
 
-    /// Steps, analyses and pauses in their order. Gives back the end of a pause that this look's last change
-    /// brought, as that is reported last.
-    fn passed(&mut self, passage: &Passage, due: Vec<RunDue>) -> Option<Occurrence> {
-        let (fresh, mut due): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.fresh);
-        let mut resumed = self.pause_ended(passage.new_attempt);
-        let before_step = self.earlier.status.index.unwrap_or(0);
-        let mut passed: Vec<i64> = passage.completed.iter().chain(&passage.skipped).copied().collect();
-        passed.sort_unstable();
-        let last = passed.last().copied();
-        for (nth, step) in passed.into_iter().enumerate() {
-            let (now, rest): (Vec<_>, Vec<_>) =
-                due.into_iter().partition(|due| due.step.is_none_or(|of| of <= step));
-            due = rest;
-            self.out.extend(now.into_iter().map(|due| due.occurrence));
-            let seen_before = !passage.new_attempt && nth == 0 && step == before_step;
-            let object = if seen_before { self.before() } else { self.shape(&at_step(self.later.raw, step)) };
-            if passage.skipped.contains(&step) {
-                self.step_skipped(step, object);
-                continue;
-            }
-            let inferred = self.inferred_pause(step, &object);
-            self.step_completed(step, last == Some(step), object.clone());
-            if let Some(duration) = inferred
-                && duration.is_some()
-            {
-                let id = format!("inferred/{}/{}", self.attempt, step + 1);
-                self.emit("RolloutResumed", &id, None, "Rollout is resumed", Facts::new(), Some(object));
-            }
-            let more = last != Some(step) || !self.later.pauses.is_empty();
-            if seen_before && more {
-                self.out.extend(resumed.take());
-            }
-        }
-        self.out.extend(due.into_iter().map(|due| due.occurrence));
-        if self.new_pause() {
-            // The next pause is already on: the last one ended before it.
-            self.out.extend(resumed.take());
-            self.paused();
-        }
-        self.out.extend(fresh.into_iter().map(|due| due.occurrence));
-        resumed
-    }
-
-    fn step_completed(&mut self, step: i64, newest: bool, object: Value) {
-        let count = self.later.step_count();
-        let what = self.later.step(step).map(step_text).unwrap_or_default();
-        let message = format!("Rollout step {}/{count} completed ({what})", step + 1);
-        let facts = Facts::from([
-            fact("step", Value::int64(step + 1)),
-            fact("steps", Value::int64(count)),
-            fact("stepText", what),
-        ]);
-        let time = newest.then(|| self.later.progress_time()).flatten();
-        let id = format!("{}/{}", self.attempt, step + 1);
-        self.emit("RolloutStepCompleted", &id, time, message, facts, Some(object));
-    }
-
-    fn step_skipped(&mut self, step: i64, object: Value) {
-        let count = self.later.step_count();
-        let message = format!("Rollout step {}/{count} skipped by a person", step + 1);
-        let facts = Facts::from([fact("step", Value::int64(step + 1)), fact("steps", Value::int64(count))]);
-        let time = self.later.index_written_at();
-        let id = format!("{}/{}", self.attempt, step + 1);
-        self.emit("RolloutStepSkipped", &id, time, message, facts, Some(object));
-    }
-
-    /// A pause step that was passed without its pause being seen: reports the pause, and gives back its duration.
-    fn inferred_pause(&mut self, step: i64, object: &Value) -> Option<Option<i64>> {
-        let duration = self.later.pause_step(step)?;
-        if self.next.paused_step.is_some_and(|paused| paused >= step) || self.earlier.status.controller_pause
-        {
-            return None;
-        }
-        self.next.paused_step = Some(step);
-        let id = format!("inferred/{}/{}", self.attempt, step + 1);
-        let message = "Rollout is paused (CanaryPauseStep)";
-        let facts = Facts::from([fact("cause", "CanaryPauseStep")]);
-        self.emit("RolloutPaused", &id, None, message, facts, Some(object.clone()));
-        Some(duration)
-    }
-
-    fn new_pause(&self) -> bool {
-        let known = &self.earlier.status.pauses;
-        self.later.pauses.first().is_some_and(|pause| !known.contains(pause))
-    }
-
-    fn paused(&mut self) {
-        let Some(pause) = self.later.pauses.first().cloned() else { return };
-        self.next.paused_step = Some(self.later.clamped_index());
-        let id = format!("{}/{}", pause.reason, pause.start);
-        let message = format!("Rollout is paused ({})", pause.reason);
-        let facts = Facts::from([fact("cause", pause.reason.as_str())]);
-        self.emit_before("RolloutPaused", &id, time(&pause.start), message, facts);
-    }
-
-    /// The end of the pause that the cursor knows; the occurrence, if the controller ended it.
-    fn pause_ended(&mut self, new_attempt: bool) -> Option<Occurrence> {
-        let pause = self.earlier.status.pauses.first().cloned()?;
-        if self.later.pauses.contains(&pause) {
-            return None;
-        }
-        let id = format!("{}/{}", pause.reason, pause.start);
-        let facts = Facts::from([fact("cause", pause.reason.as_str())]);
-        let time = self.later.progress_time();
-        match ended_by(&self.earlier, &self.later, &self.analysis_runs, new_attempt) {
-            EndedBy::Controller => {
-                let object = self.before();
-                Some(self.make("RolloutResumed", &id, time, "Rollout is resumed".into(), facts, Some(object)))
-            }
-            EndedBy::Person => {
-                self.emit_before(
-                    "RolloutPromotedByHand",
-                    &id,
-                    time,
-                    "A person ended the pause".into(),
-                    facts,
-                );
-                None
-            }
-            EndedBy::Abort => None,
-        }
-    }
-
     fn aborted(&mut self) {
         let was = self.earlier.status.aborted_at.clone();
         let now = self.later.aborted_at;
@@ -622,103 +498,5 @@ impl<'a> Derivation<'a> {
         if now.is_none() {
             self.next.retried = false;
         }
-    }
-
-    /// States that the conditions tell, once for each time that they began.
-    fn states(&mut self) {
-        if let Some(now) = self.later.progressing.clone() {
-            let was = self.earlier.progressing.as_ref();
-            let known = was.is_some_and(|(reason, since)| reason == now.reason && since == now.updated);
-            let tells = matches!(
-                now.reason,
-                "ProgressDeadlineExceeded" | "ReplicaSetNotAvailable" | "ReplicaSetCreateError"
-            );
-            if tells && !known {
-                let facts = Facts::from([fact("cause", now.message)]);
-                self.emit(now.reason, now.updated, time(now.updated), now.message, facts, None);
-            }
-        }
-        if let Some(now) = self.later.invalid.clone()
-            && self.earlier.invalid.as_deref() != Some(now.updated)
-        {
-            let facts = Facts::from([fact("cause", now.message)]);
-            self.emit("InvalidSpec", now.updated, time(now.updated), now.message, facts, None);
-        }
-        for plugin in self.later.plugins() {
-            let quiet = plugin.operation == "Run" && plugin.phase == "Successful";
-            if quiet || self.earlier.plugins.contains(&plugin.key) {
-                continue;
-            }
-            let message = format!(
-                "Step plugin {} (step {}) transitioned to {}",
-                plugin.name,
-                plugin.index + 1,
-                plugin.phase
-            );
-            let facts = Facts::from([fact("plugin", plugin.name), fact("phase", plugin.phase)]);
-            let id = format!("{}/{}", self.attempt, plugin.key);
-            self.emit_before("StepPluginTransition", &id, plugin.updated, message, facts);
-        }
-    }
-
-    /// What is told about the state after everything else.
-    fn settled(&mut self) {
-        if let Some((weight, step)) = self.later.wanted_weight()
-            && self.earlier.status.stable.is_some()
-            && self.earlier.wanted_weight.is_some_and(|was| was != weight)
-            && (weight != 0 || self.later.aborted_at.is_some())
-        {
-            let message = format!("The wanted canary weight is {weight}");
-            let id = format!("{}/{}/{weight}", self.attempt, step + 1);
-            let facts = Facts::from([fact("weight", Value::int64(weight))]);
-            let time = self.later.progress_time();
-            self.emit("RolloutWeightSet", &id, time, message, facts, None);
-        }
-        if let Some(at) = self.later.restarted_at
-            && self.earlier.restarted_at.as_deref() != Some(at)
-            && self.later.restart_at() == Some(at)
-        {
-            self.emit("RolloutRestarted", at, time(at), "All pods were restarted", Facts::new(), None);
-        }
-        let was = self.earlier.status.phase.as_deref();
-        let reason = match self.later.phase.filter(|now| was != Some(now)) {
-            Some("Healthy") => "RolloutHealthy",
-            Some("Degraded") => "RolloutDegraded",
-            _ => return,
-        };
-        let since = match reason {
-            "RolloutHealthy" => {
-                let completed = self.later.completed().filter(|c| c.is).map(|c| c.since);
-                self.later.healthy_since().map(str::to_owned).max(completed)
-            }
-            _ => {
-                self.later.invalid.as_ref().or(self.later.progressing.as_ref()).map(|c| c.updated.to_owned())
-            }
-        };
-        let id = format!("{}/{}", self.revision, since.as_deref().unwrap_or_default());
-        let message = match self.later.message() {
-            "" => format!("Rollout is {}", self.later.phase.unwrap_or_default()),
-            message => message.to_owned(),
-        };
-        self.emit(reason, &id, since.as_deref().and_then(time), message, Facts::new(), None);
-    }
-}
-
-/// A step as the reference's messages write it.
-fn step_text(step: &Value) -> String {
-    let Some((key, value)) = step.as_map().and_then(|map| map.entries().first()) else {
-        return String::new();
-    };
-    let key = key.to_str_lossy();
-    let inner = |name: &str| value.get(name).map(|v| herald_value::gofmt::to_text(v)).unwrap_or_default();
-    match &*key {
-        "setWeight" => format!("setWeight: {}", value.as_i64().unwrap_or(0)),
-        "pause" if value.get("duration").is_some() => format!("pause: {}", inner("duration")),
-        "setHeaderRoute" | "setMirrorRoute" | "plugin" => format!("{key}: {}", inner("name")),
-        "setCanaryScale" => ["weight", "replicas", "matchTrafficWeight"]
-            .iter()
-            .find(|name| value.get(name).is_some())
-            .map_or_else(|| key.to_string(), |name| format!("setCanaryScale{{{name}: {}}}", inner(name))),
-        _ => key.into_owned(),
     }
 }

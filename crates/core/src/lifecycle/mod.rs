@@ -26,8 +26,10 @@
 mod before;
 mod cursor;
 mod derive;
+mod journey;
 pub mod reasons;
 mod related;
+mod states;
 mod steps;
 mod view;
 

@@ -145,7 +145,7 @@ impl Recording {
             let keep = match form {
                 // The last state of an object is always seen: a watch that lost it lists again.
                 Form::EverySecondMissing => last || nth % 2 == 0,
-                Form::HalfMissing(_) => last || random.next() % 2 == 0,
+                Form::HalfMissing(_) => last || random.next().is_multiple_of(2),
                 Form::Plain | Form::Twice | Form::Late(_) | Form::NoManagers | Form::NoClock => true,
             };
             if keep {
