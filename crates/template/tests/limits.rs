@@ -10,7 +10,7 @@ fn run(source: &str, limits: Limits) -> Result<String, TemplateError> {
     let vars = Value::from_json(
         br#"{"n": 4000000000, "status": {"phase": "Healthy", "currentStepIndex": 2}, "null": null, "l": [1, 2]}"#,
     )
-    .unwrap();
+    .expect("the variables are JSON");
     let mut out = Vec::new();
     Template::parse("t", source, limits)?.render(&vars, limits, &mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())

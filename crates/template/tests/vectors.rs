@@ -9,7 +9,10 @@ use herald_template::{Phase, Template};
 use herald_value::{Value, limits::Limits, vector::Case};
 
 /// Cases that may fail, each with its reason.
-const KNOWN: &[(&str, &str)] = &[];
+const KNOWN: &[(&str, &str)] = &[
+    // `slice .l 0 4` of three elements: Go shows the spare capacity that its JSON decoder happened to allocate.
+    ("t02410", "reads past the end of a list"),
+];
 
 fn outcome(case: &Case, env: &Value) -> Result<(), String> {
     let limits = Limits::DEFAULT;
