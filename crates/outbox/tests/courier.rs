@@ -1,5 +1,7 @@
 //! The courier on a virtual clock: order, isolation, retries, limits, shutdown. Nothing here waits for real time.
 
+#![allow(clippy::unwrap_used, reason = "tests end where something unexpected happens")]
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},

@@ -1,5 +1,7 @@
 //! The SQLite outbox: atomic batches, dedupe, crashes, damaged and foreign files, several processes' handles.
 
+#![allow(clippy::unwrap_used, reason = "tests end where something unexpected happens")]
+
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use herald_outbox::{

@@ -25,10 +25,11 @@ use crate::{
 /// An outbox in one SQLite file. Dropping it waits for what was asked for.
 pub struct SqliteOutbox {
     path: Arc<Path>,
-    writer: Option<Worker>,
     // The courier's short reads never wait behind a long listing.
     reader: Worker,
     lister: Worker,
+    // Closed last, which leaves everything in the main file.
+    writer: Option<Worker>,
     changes: watch::Sender<u64>,
 }
 
@@ -48,7 +49,7 @@ impl SqliteOutbox {
         };
         let reader = Worker::reader(open::reader(&path)?, path.clone())?;
         let lister = Worker::reader(open::reader(&path)?, path.clone())?;
-        Ok(SqliteOutbox { path, writer, reader, lister, changes: watch::Sender::new(0) })
+        Ok(SqliteOutbox { path, reader, lister, writer, changes: watch::Sender::new(0) })
     }
 
     /// The file.

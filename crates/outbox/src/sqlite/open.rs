@@ -127,6 +127,10 @@ pub(super) fn inspect(path: &Path) -> Result<(), OutboxError> {
     if !path.exists() {
         return Ok(());
     }
+    if path.is_dir() {
+        let reason = "it is a directory".to_owned();
+        return Err(OutboxError::Open { path: path.to_path_buf(), reason });
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| classify(path, &error))?;
     verify(&connection, path).map(drop)
