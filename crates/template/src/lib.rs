@@ -68,9 +68,11 @@ impl TemplateError {
     pub fn render_caret(&self) -> String {
         // Tabs stay tabs, so that the caret stands right whatever their width is.
         let before = self.column.saturating_sub(1) as usize;
-        let indent: String = self.source_line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let indent: String =
+            self.source_line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let gutter = " ".repeat(self.line.to_string().len());
-        let mut text = format!("{self}\n{gutter} |\n{} | {}\n{gutter} | {indent}^", self.line, self.source_line);
+        let mut text =
+            format!("{self}\n{gutter} |\n{} | {}\n{gutter} | {indent}^", self.line, self.source_line);
         if let Some(hint) = &self.hint {
             text.push_str(&format!("\n{gutter} = help: {hint}"));
         }
@@ -78,7 +80,13 @@ impl TemplateError {
         text
     }
 
-    fn at(name: &str, source: &str, phase: Phase, pos: ast::Pos, error: herald_value::CallError) -> TemplateError {
+    fn at(
+        name: &str,
+        source: &str,
+        phase: Phase,
+        pos: ast::Pos,
+        error: herald_value::CallError,
+    ) -> TemplateError {
         let before = source.get(..pos as usize).unwrap_or(source);
         let start = before.rfind('\n').map_or(0, |i| i + 1);
         let line = source.get(start..).unwrap_or("").lines().next().unwrap_or("");
@@ -108,7 +116,8 @@ impl Template {
         let limit = limits.source_bytes.min(u32::MAX as usize / 2);
         let error = |pos, error| TemplateError::at(name, source, Phase::Parse, pos, error);
         if source.len() > limit {
-            let message = format!("the source has {} bytes, more than the {limit} that are allowed", source.len());
+            let message =
+                format!("the source has {} bytes, more than the {limit} that are allowed", source.len());
             return Err(error(0, herald_value::CallError::over_limit(message)));
         }
         match parse::parse(name, source, &limits) {
