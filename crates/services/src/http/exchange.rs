@@ -158,7 +158,11 @@ impl Request {
                 break;
             }
         }
-        Ok(Reply { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
+        let reply = Reply { status: answer.status().as_u16(), headers: answer.headers().clone(), body };
+        drop(answer);
+        // The connection's own task puts it back for the next request; without a turn for it, that one would connect.
+        tokio::task::yield_now().await;
+        Ok(reply)
     }
 
     fn intercept(&mut self, address: std::net::SocketAddr) -> Result<(), SendError> {

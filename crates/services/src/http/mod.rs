@@ -252,9 +252,12 @@ impl Shared {
         builder
     }
 
-    /// The connections to a host that may be open at once.
+    /// The requests to a host that may be under way at once. Some fewer than its connections, as a finished one can
+    /// be slow to come back, and the next request then opens another.
     fn connections(&self, host: String) -> Arc<Semaphore> {
+        let limit = self.checked.max_conns;
+        let permits = limit.saturating_sub(limit.div_ceil(4)).clamp(1, Semaphore::MAX_PERMITS);
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(self.checked.max_conns))).clone()
+        hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(permits))).clone()
     }
 }

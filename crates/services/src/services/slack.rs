@@ -237,7 +237,7 @@ impl Slack {
     }
 
     fn throttled(&self, reply: &Reply, message: &str) -> SendError {
-        let error = SendError::throttled(message, reply.retry_after());
+        let error = reply.failure(message).as_reason(Reason::Throttled);
         if let Some(wait) = error.retry_after {
             *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) =
                 Instant::now().checked_add(wait);

@@ -84,6 +84,9 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
     if let Some(basic) = &options.basic_auth {
         context.secret(&basic.password);
     }
+    if let Some(password) = url::Url::parse(&options.url).ok().as_ref().and_then(url::Url::password) {
+        context.secret(password);
+    }
     if options.retry_wait_min.is_zero() {
         options.retry_wait_min = Duration::from_secs(1);
     }
