@@ -244,9 +244,15 @@ async fn until_idle_leaves_what_fails_and_tries_it_at_once_the_next_time() {
     later.due_after = start() + jiff::Span::new().hours(1);
     bench.enqueue(vec![later]).await;
     let report = bench.courier(CourierOptions::default()).run_until_idle(1).await;
-    assert_eq!(report, Report { delivered: 1, failed_attempts: 2, dead_letters: 1, waiting: 3 });
+    assert_eq!(
+        report,
+        Report { delivered: 1, failed_attempts: 2, dead_letters: 1, waiting: 3, store_failures: 0 }
+    );
     let report = bench.courier(CourierOptions::default()).run_until_idle(1).await;
-    assert_eq!(report, Report { delivered: 2, failed_attempts: 0, dead_letters: 0, waiting: 1 });
+    assert_eq!(
+        report,
+        Report { delivered: 2, failed_attempts: 0, dead_letters: 0, waiting: 1, store_failures: 0 }
+    );
     while let Ok((id, ..)) = bench.begun.try_recv() {
         assert_ne!(id, "later");
     }

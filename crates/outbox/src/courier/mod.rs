@@ -119,4 +119,6 @@ pub struct Report {
     pub dead_letters: u64,
     /// Notices that still wait.
     pub waiting: u64,
+    /// Times that the store couldn't be read: the other numbers may then be too small.
+    pub store_failures: u64,
 }

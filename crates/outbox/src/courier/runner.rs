@@ -244,6 +244,7 @@ impl Run {
             let page = match self.courier.outbox.pending(self.cursor, PAGE).await {
                 Ok(page) => page,
                 Err(error) => {
+                    self.report.store_failures += 1;
                     tracing::warn!(%error, "the outbox can't be read, trying again soon");
                     self.complete = true;
                     return;
