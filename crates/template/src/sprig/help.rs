@@ -117,13 +117,11 @@ pub(super) fn string_items(call: &mut Call<'_>, value: &Value) -> Result<Vec<Vec
     Ok(out)
 }
 
+const TWO_TO_63: f64 = (1u64 << 63) as f64;
+
 /// Go's conversion of a float64 to an int64, as amd64 does it: what does not fit becomes the least integer.
 pub(super) fn float_to_int(x: f64) -> i64 {
-    if x.is_nan() || !(-9.223_372_036_854_775_808e18..9.223_372_036_854_775_808e18).contains(&x) {
-        i64::MIN
-    } else {
-        x as i64
-    }
+    if x.is_nan() || !(-TWO_TO_63..TWO_TO_63).contains(&x) { i64::MIN } else { x as i64 }
 }
 
 /// Lenient conversion to an integer: what is no number is 0, and a leading 0 means octal.

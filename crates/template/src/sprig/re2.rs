@@ -106,13 +106,7 @@ fn group(chars: &[char], at: usize, out: &mut String) -> Result<usize, String> {
     if name.is_empty() || !name.chars().all(word) || name.len() + name_at >= rest.len() {
         return Err(format!("invalid named capture: `{}`", text(chars, at, at + 3 + name_at + name.len())));
     }
-    // RE2 lets a name begin with a digit, the crate does not; such a name is then found by its number only.
-    let plain = !name.starts_with(|c: char| c.is_ascii_digit());
-    if plain {
-        out.push_str(&format!("(?P<{name}>"));
-    } else {
-        out.push('(');
-    }
+    out.push_str(&format!("(?P<{}>", group_name(&name)));
     Ok(at + 2 + name_at + name.len() + 1)
 }
 
@@ -284,4 +278,9 @@ fn class(chars: &[char], start: usize, out: &mut String) -> Result<usize, String
 /// Whether what was written last can begin a range: a character, not a class.
 fn in_range(out: &str) -> bool {
     !out.ends_with(']') || out.ends_with("\\]")
+}
+
+/// The name of a group in the `regex` crate, whose names cannot begin with a digit as RE2's can.
+pub(super) fn group_name(name: &str) -> std::borrow::Cow<'_, str> {
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("digit_{name}").into() } else { name.into() }
 }

@@ -173,7 +173,7 @@ fn expand_into(out: &mut Vec<u8>, template: &[u8], found: &Captures<'_>, call: &
         rest = &rest[len..];
         let group = match name.parse::<usize>() {
             Ok(number) if name.len() == 1 || !name.starts_with('0') => found.get(number),
-            _ => found.name(name),
+            _ => found.name(&re2::group_name(name)),
         };
         if let Some(group) = group {
             call.meter.step(group.as_bytes().len() as u64 / 16)?;
