@@ -403,12 +403,16 @@ impl<'a> Derivation<'a> {
 
     fn completed(&mut self, stable: Option<&str>) {
         let current = stable == self.later.hash;
-        let revision = if current {
-            self.revision
+        let known = if current {
+            Some(self.revision)
         } else {
             let was = self.earlier_revision().filter(|_| stable == self.earlier.status.hash.as_deref());
-            was.or_else(|| self.revision_of(stable)).unwrap_or(self.later.revision)
+            was.or_else(|| self.revision_of(stable))
         };
+        let revision = known.unwrap_or(self.later.revision);
+        // Without its ReplicaSet the hash alone tells which update it was.
+        let id =
+            known.map_or_else(|| format!("hash/{}", stable.unwrap_or_default()), |known| known.to_string());
         let at = self.later.completed().filter(|c| c.is && current).and_then(|c| time(&c.since));
         let message =
             format!("Rollout completed update to revision {revision} ({})", stable.unwrap_or_default());
@@ -416,7 +420,7 @@ impl<'a> Derivation<'a> {
         facts.extend(stable.map(|hash| fact("hash", hash)));
         facts.extend(self.earlier.status.stable.as_deref().map(|hash| fact("previousHash", hash)));
         facts.extend(self.later.completion.map(|how| fact("completion", how)));
-        self.emit_before("RolloutCompleted", &revision.to_string(), at, message, facts);
+        self.emit_before("RolloutCompleted", &id, at, message, facts);
     }
 
     /// An abort and a retry that nobody saw: the attempt's clock moved although nothing was changed.

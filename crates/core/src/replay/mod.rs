@@ -56,6 +56,15 @@ pub enum Restart {
 
 /// Derives the occurrences of a recording.
 pub fn derive(recording: &Recording, restart: Restart) -> Vec<Derived> {
+    replay(recording, restart).derived
+}
+
+/// The cursors of the Rollouts that are there at a recording's end.
+pub fn cursors(recording: &Recording) -> Vec<Cursor> {
+    replay(recording, Restart::Never).cursors.into_values().collect()
+}
+
+fn replay(recording: &Recording, restart: Restart) -> World {
     let mut world = World::default();
     let baseline = Some(recording.start);
     for (at, seen) in recording.watched.iter().enumerate() {
@@ -82,7 +91,7 @@ pub fn derive(recording: &Recording, restart: Restart) -> Vec<Derived> {
     {
         world.look_at_all(last.at, baseline);
     }
-    world.derived
+    world
 }
 
 /// What is there, as the watches told it so far.
