@@ -19,6 +19,7 @@ pub static SERVICES: &[&ServiceType] = &[
     &services::alertmanager::TYPE,
     &services::console::TYPE,
     &services::email::TYPE,
+    &services::github::TYPE,
     &services::googlechat::TYPE,
     &services::grafana::TYPE,
     &services::mattermost::TYPE,

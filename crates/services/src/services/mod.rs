@@ -3,6 +3,7 @@
 pub mod alertmanager;
 pub mod console;
 pub mod email;
+pub mod github;
 pub mod googlechat;
 pub mod grafana;
 pub mod mattermost;

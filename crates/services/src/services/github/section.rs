@@ -1,0 +1,200 @@
+//! The github section of a template: sub-objects, each of them optional.
+
+use std::sync::Arc;
+
+use herald_core::{
+    notification::{RenderContext, RenderError, Section},
+    yaml::{self, Kind, Node, YamlError},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::section::{self, Field, Merge, TextSection};
+
+/// The rendered section.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Config {
+    #[serde(rename = "repoURL")]
+    pub(super) repo_url: String,
+    pub(super) revision: String,
+    pub(super) status: Option<Status>,
+    pub(super) deployment: Option<Deployment>,
+    pub(super) pull_request_comment: Option<PullRequestComment>,
+    pub(super) check_run: Option<CheckRun>,
+    pub(super) repository_dispatch: Option<Dispatch>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    pub(super) state: String,
+    pub(super) label: String,
+    #[serde(rename = "targetURL")]
+    pub(super) target_url: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Deployment {
+    pub(super) state: String,
+    pub(super) environment: String,
+    #[serde(rename = "environmentURL")]
+    pub(super) environment_url: String,
+    #[serde(rename = "logURL")]
+    pub(super) log_url: String,
+    pub(super) reference: String,
+    pub(super) required_contexts: Option<Vec<String>>,
+    pub(super) auto_merge: bool,
+    pub(super) transient_environment: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PullRequestComment {
+    pub(super) content: String,
+    pub(super) comment_tag: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CheckRun {
+    pub(super) name: String,
+    pub(super) details_url: String,
+    pub(super) status: String,
+    pub(super) conclusion: String,
+    pub(super) started_at: String,
+    pub(super) completed_at: String,
+    pub(super) output: Option<Output>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Output {
+    pub(super) title: String,
+    pub(super) summary: String,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Dispatch {
+    pub(super) event_type: String,
+    pub(super) client_payload: String,
+}
+
+/// Sub-objects that consist of template fields.
+const PARTS: &[(&str, &[Field])] = &[
+    ("status", &[Field::text("state"), Field::text("label"), Field::text("targetURL")]),
+    (
+        "deployment",
+        &[
+            Field::text("state"),
+            Field::text("environment"),
+            Field::text("environmentURL"),
+            Field::text("logURL"),
+            Field::text("reference"),
+        ],
+    ),
+    ("pullRequestComment", &[Field::text("content"), Field::text("commentTag")]),
+    (
+        "checkRun",
+        &[
+            Field::text("name"),
+            Field::text("details_url"),
+            Field::text("status"),
+            Field::text("conclusion"),
+            Field::text("started_at"),
+            Field::text("completed_at"),
+        ],
+    ),
+    ("repositoryDispatch", &[Field::text("event_type"), Field::json("client_payload")]),
+];
+
+const OUTPUT: &[Field] = &[Field::text("title"), Field::text("summary"), Field::text("text")];
+
+// The defaults are the reference's and mean Argo CD's variables: a Rollout's template has to set these fields.
+const WHERE: &[(&str, Field)] = &[
+    ("repoURL", Field::text("repoURLPath").or("{{.app.spec.source.repoURL}}")),
+    ("revision", Field::text("revisionPath").or("{{.app.status.operationState.syncResult.revision}}")),
+];
+
+/// What a deployment has beside its template fields.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Switches {
+    required_contexts: Option<Vec<String>>,
+    auto_merge: Option<bool>,
+    transient_environment: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Switches { required_contexts: None, auto_merge: None, transient_environment: false }
+    }
+}
+
+#[derive(Debug)]
+struct GitHubSection {
+    places: Vec<(&'static str, TextSection, &'static str)>,
+    parts: Vec<(&'static str, TextSection)>,
+    output: Option<TextSection>,
+    switches: Option<Switches>,
+}
+
+fn part<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    section::child(node, name).filter(|part| !matches!(part.kind, Kind::Null))
+}
+
+/// Compiles the section.
+pub(super) fn parse(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
+    let places = WHERE.iter().map(|(name, field)| {
+        Ok((*name, TextSection::read(node, std::slice::from_ref(field), Merge::Replace)?, field.name))
+    });
+    let places = places.collect::<Result<_, YamlError>>()?;
+    let mut parts = Vec::new();
+    for (name, fields) in PARTS {
+        if let Some(found) = part(node, name) {
+            parts.push((*name, TextSection::read(found, fields, Merge::NonEmpty)?));
+        }
+    }
+    let output = part(node, "checkRun").and_then(|check| part(check, "output"));
+    Ok(Arc::new(GitHubSection {
+        places,
+        parts,
+        output: output.map(|output| TextSection::read(output, OUTPUT, Merge::NonEmpty)).transpose()?,
+        switches: part(node, "deployment").map(yaml::decode).transpose()?,
+    }))
+}
+
+impl Section for GitHubSection {
+    fn render(&self, context: &RenderContext<'_>, earlier: Option<&Value>) -> Result<Value, RenderError> {
+        let mut out: Map<String, Value> = earlier.and_then(Value::as_object).cloned().unwrap_or_default();
+        for (name, section, field) in &self.places {
+            let text = section.render_fields(context, None)?.remove(*field).unwrap_or_else(|| "".into());
+            out.insert((*name).into(), text);
+        }
+        for (name, section) in &self.parts {
+            let before = out.get(*name).cloned();
+            let mut fields = before.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+            fields.extend(section.render_fields(context, before.as_ref())?);
+            if *name == "deployment"
+                && let Some(switches) = &self.switches
+            {
+                fields.insert("requiredContexts".into(), json!(switches.required_contexts));
+                fields.insert("autoMerge".into(), switches.auto_merge.unwrap_or(true).into());
+                if switches.transient_environment {
+                    fields.insert("transientEnvironment".into(), true.into());
+                }
+            }
+            if *name == "checkRun"
+                && let Some(output) = &self.output
+            {
+                let before = before.as_ref().and_then(|before| before.get("output"));
+                fields.insert("output".into(), output.render_fields(context, before)?.into());
+            }
+            out.insert((*name).into(), fields.into());
+        }
+        Ok(out.into())
+    }
+}
