@@ -1,5 +1,7 @@
 //! Reading and running the cases of `conformance/services`.
 
+#![allow(dead_code, reason = "each test binary uses its own part of it")]
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use herald_core::{
