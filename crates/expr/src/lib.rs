@@ -10,7 +10,29 @@
 //! # Ok::<(), herald_expr::ExprError>(())
 //! ```
 
-use herald_value::{Value, limits::Limits};
+mod ast;
+mod builtin;
+mod check;
+mod check_call;
+mod code;
+mod fold;
+mod functions;
+mod hint;
+mod lexer;
+mod ops;
+mod parser;
+mod pattern;
+mod strings;
+mod types;
+mod vm;
+
+use std::{fmt, sync::Arc};
+
+use herald_value::{
+    Value,
+    limits::{Limits, Meter},
+};
+use jiff::Timestamp;
 
 /// The moment at which an expression failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,20 +63,136 @@ pub struct ExprError {
     pub over_limit: bool,
 }
 
+impl ExprError {
+    /// The message, the source line with a caret below the place, and the hint.
+    pub fn render_caret(&self) -> String {
+        let line = self.source_line.replace('\t', " ");
+        let blanks = " ".repeat(self.column.saturating_sub(1) as usize);
+        let mut text = format!("{self}\n | {line}\n | {blanks}^");
+        if let Some(hint) = &self.hint {
+            text.push_str("\n = ");
+            text.push_str(hint);
+        }
+        text
+    }
+
+    fn new(phase: Phase, source: &str, at: u32, message: String) -> ExprError {
+        let at = (at as usize).min(source.len());
+        let before = source.get(..at).unwrap_or("");
+        let start = before.rfind('\n').map_or(0, |n| n + 1);
+        let end = source.get(start..).and_then(|rest| rest.find('\n')).map_or(source.len(), |n| start + n);
+        let line = source.get(start..end).unwrap_or("");
+        ExprError {
+            phase,
+            line: before.matches('\n').count() as u32 + 1,
+            column: before.get(start..).unwrap_or("").chars().count() as u32 + 1,
+            message,
+            // A line of megabytes helps nobody.
+            source_line: line.chars().take(2000).collect(),
+            hint: None,
+            over_limit: false,
+        }
+    }
+}
+
+/// A part of an expression and what it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The bytes of the source.
+    pub range: std::ops::Range<usize>,
+    /// The text in the source.
+    pub text: String,
+    /// Its value.
+    pub value: Value,
+}
+
+struct Inner {
+    source: String,
+    code: code::Code,
+}
+
 /// A compiled expression. Cheap to clone, usable from many threads at once.
-#[derive(Clone, Debug)]
-pub struct Program {}
+#[derive(Clone)]
+pub struct Program {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Program").field(&self.inner.source).finish()
+    }
+}
 
 impl Program {
     /// Compiles an expression with no declared environment: unknown names are nil when it runs.
     pub fn compile(source: &str, limits: Limits) -> Result<Program, ExprError> {
-        let _ = (source, limits);
-        Ok(Program {})
+        if source.len() > limits.source_bytes.min(u32::MAX as usize) {
+            let message = format!("the expression is longer than {} bytes", limits.source_bytes);
+            let mut error = ExprError::new(Phase::Compile, "", 0, message);
+            error.over_limit = true;
+            return Err(error);
+        }
+        let compiled = parser::parse(source, &limits).and_then(|(mut ast, root)| {
+            check::check(&mut ast, root, limits.regex_bytes)?;
+            fold::fold(&mut ast)?;
+            code::compile(&ast, root, limits.regex_bytes)
+        });
+        match compiled {
+            Ok(code) => Ok(Program { inner: Arc::new(Inner { source: source.to_string(), code }) }),
+            Err(problem) => {
+                let mut error = ExprError::new(Phase::Compile, source, problem.at, problem.message);
+                error.hint = problem.hint;
+                error.over_limit = problem.over_limit;
+                Err(error)
+            }
+        }
+    }
+
+    /// The text that this was compiled from.
+    pub fn source(&self) -> &str {
+        &self.inner.source
     }
 
     /// Runs it. `vars` is a map: name → value (functions and maps of functions included).
     pub fn run(&self, vars: &Value, limits: Limits) -> Result<Value, ExprError> {
-        let _ = (vars, limits);
-        Ok(Value::Nil)
+        self.execute(vars, limits, None)
+    }
+
+    /// Runs it at a moment: what the function `now` gives.
+    pub fn run_at(&self, vars: &Value, limits: Limits, now: Timestamp) -> Result<Value, ExprError> {
+        self.execute(vars, limits, Some(now))
+    }
+
+    fn execute(&self, vars: &Value, limits: Limits, now: Option<Timestamp>) -> Result<Value, ExprError> {
+        let machine = vm::Machine::new(&self.inner.code, vars, Meter::new(limits), now);
+        machine.run().map_err(|failure| {
+            let message = failure.error.message;
+            let mut error = ExprError::new(Phase::Run, &self.inner.source, failure.place, message);
+            error.hint = failure.hint;
+            error.over_limit = failure.error.over_limit;
+            error
+        })
+    }
+
+    /// What the chains of names in the expression (`rollout.status.phase`) are, for an explanation of its result.
+    /// Chains that lead nowhere are nil.
+    pub fn explain(&self, vars: &Value) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        for path in &self.inner.code.paths {
+            let Some((last, at)) = path.keys.last() else { continue };
+            let range = path.start as usize..*at as usize + last.len();
+            let Some(text) = self.inner.source.get(range.clone()) else { continue };
+            if parts.iter().any(|part| part.text == text) {
+                continue;
+            }
+            let value = path
+                .keys
+                .iter()
+                .try_fold(vars, |value, (key, _)| value.as_map()?.get_bytes(key.as_bytes()))
+                .cloned()
+                .unwrap_or_default();
+            parts.push(Part { range, text: text.to_string(), value });
+        }
+        parts
     }
 }

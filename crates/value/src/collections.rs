@@ -34,6 +34,8 @@ pub enum Elem {
     List,
     /// `[]string`
     StrList,
+    /// `[2]interface {}`, as expr's `toPairs` makes them.
+    Pair,
 }
 
 impl Elem {
@@ -50,13 +52,14 @@ impl Elem {
             Elem::Map => "map[string]interface {}",
             Elem::List => "[]interface {}",
             Elem::StrList => "[]string",
+            Elem::Pair => "[2]interface {}",
         }
     }
 
     /// What Go yields for a missing key of a map with such values.
     pub fn zero(self) -> Value {
         match self {
-            Elem::Any | Elem::Bytes | Elem::Map | Elem::List | Elem::StrList => Value::Nil,
+            Elem::Any | Elem::Bytes | Elem::Map | Elem::List | Elem::StrList | Elem::Pair => Value::Nil,
             Elem::Str => Value::str(""),
             Elem::Int => Value::int(0),
             Elem::Int64 => Value::int64(0),

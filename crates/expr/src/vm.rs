@@ -1,0 +1,644 @@
+//! Runs a flat program on borrowed values: nothing is copied until it must outlive its owner.
+
+use std::{collections::HashMap, sync::Arc};
+
+use herald_value::{AnyMap, CallError, Elem, List, Map, Str, Value, limits::Meter};
+use jiff::Timestamp;
+
+use crate::{
+    ast::{BinaryOp, Set},
+    code::{Code, Op, Path},
+    functions,
+    hint::nearest,
+    ops::{self, Result, boolean, fail},
+    pattern,
+};
+
+/// The original's budget of elements that one run may make.
+const MAX_ELEMENTS: u64 = 1_000_000;
+
+/// A value on the stack.
+#[derive(Clone)]
+enum Slot<'a> {
+    Ref(&'a Value),
+    Own(Value),
+}
+
+impl<'a> Slot<'a> {
+    fn get(&self) -> &Value {
+        match self {
+            Slot::Ref(value) => value,
+            Slot::Own(value) => value,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Slot::Ref(value) => value.clone(),
+            Slot::Own(value) => value,
+        }
+    }
+
+    /// A member that is borrowed where this is.
+    fn fetch(self, key: &Value, meter: &mut Meter) -> Result<Slot<'a>> {
+        match self {
+            Slot::Ref(value) => match ops::borrowed(value, key) {
+                Some(found) => Ok(Slot::Ref(found)),
+                None => ops::fetch(value, key, meter).map(Slot::Own),
+            },
+            Slot::Own(value) => ops::fetch(&value, key, meter).map(Slot::Own),
+        }
+    }
+}
+
+struct Scope<'a> {
+    items: Slot<'a>,
+    len: i64,
+    index: i64,
+    count: i64,
+    acc: Slot<'a>,
+    groups: Vec<(Value, Vec<Value>)>,
+    known: HashMap<Vec<u8>, usize>,
+    sortable: Vec<(Value, Value)>,
+    descending: bool,
+}
+
+impl<'a> Scope<'a> {
+    fn new(items: Slot<'a>) -> Result<Scope<'a>> {
+        let len = match items.get() {
+            Value::List(list) => list.items().len(),
+            Value::Map(map) => map.len(),
+            Value::AnyMap(map) => map.entries().len(),
+            Value::Str(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            other => return fail(format!("needs a list, found {}", ops::type_name(other))),
+        };
+        Ok(Scope {
+            items,
+            len: len as i64,
+            index: 0,
+            count: 0,
+            acc: Slot::Own(Value::Nil),
+            groups: Vec::new(),
+            known: HashMap::new(),
+            sortable: Vec::new(),
+            descending: false,
+        })
+    }
+
+    fn item(&self) -> Result<Slot<'a>> {
+        let at = usize::try_from(self.index).unwrap_or(usize::MAX);
+        let found = match &self.items {
+            Slot::Ref(Value::List(list)) => list.items().get(at).map(Slot::Ref),
+            Slot::Own(Value::List(list)) => list.items().get(at).cloned().map(Slot::Own),
+            slot => match slot.get() {
+                Value::Str(text) => text.as_bytes().get(at).map(|b| Slot::Own(ops::byte(*b))),
+                Value::Bytes(bytes) => bytes.get(at).map(|b| Slot::Own(ops::byte(*b))),
+                other => return fail(format!("a {} has no elements to look at", other.go_type())),
+            },
+        };
+        match found {
+            Some(item) => Ok(item),
+            None => fail("index out of range".into()),
+        }
+    }
+}
+
+/// Why a run ended early: the failure, the instruction's place if it differs, and what might help.
+pub(crate) struct Failure {
+    pub(crate) error: CallError,
+    pub(crate) place: u32,
+    pub(crate) hint: Option<String>,
+}
+
+pub(crate) struct Machine<'a> {
+    code: &'a Code,
+    vars: &'a Value,
+    meter: Meter,
+    now: Option<Timestamp>,
+    stack: Vec<Slot<'a>>,
+    scopes: Vec<Scope<'a>>,
+    variables: Vec<Slot<'a>>,
+    elements: u64,
+    place: Option<u32>,
+    hint: Option<String>,
+}
+
+impl<'a> Machine<'a> {
+    pub(crate) fn new(code: &'a Code, vars: &'a Value, meter: Meter, now: Option<Timestamp>) -> Self {
+        Machine {
+            code,
+            vars,
+            meter,
+            now,
+            stack: Vec::with_capacity(8),
+            scopes: Vec::new(),
+            variables: vec![Slot::Own(Value::Nil); code.variables],
+            elements: 0,
+            place: None,
+            hint: None,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> std::result::Result<Value, Failure> {
+        let mut ip = 0;
+        while let Some(op) = self.code.ops.get(ip) {
+            ip += 1;
+            if let Err(error) = self.step(*op, &mut ip) {
+                let place = self.code.places.get(ip - 1).copied().unwrap_or(0);
+                return Err(Failure { error, place: self.place.unwrap_or(place), hint: self.hint });
+            }
+        }
+        Ok(self.stack.pop().map_or(Value::Nil, Slot::into_value))
+    }
+
+    #[inline]
+    fn push(&mut self, value: Value) {
+        self.stack.push(Slot::Own(value));
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Slot<'a> {
+        self.stack.pop().unwrap_or(Slot::Own(Value::Nil))
+    }
+
+    fn top(&self) -> &Value {
+        self.stack.last().map_or(&Value::Nil, Slot::get)
+    }
+
+    fn grow(&mut self, count: usize) -> Result<()> {
+        self.elements += count as u64;
+        if self.elements >= MAX_ELEMENTS {
+            return Err(CallError::over_limit(format!(
+                "memory budget exceeded: made {MAX_ELEMENTS} or more elements"
+            )));
+        }
+        self.meter.step(count as u64)
+    }
+
+    fn scope(&mut self) -> Result<&mut Scope<'a>> {
+        self.scopes.last_mut().ok_or_else(|| CallError::new("no loop is open"))
+    }
+
+    fn take(&mut self, count: usize) -> Vec<Value> {
+        let from = self.stack.len().saturating_sub(count);
+        self.stack.drain(from..).map(Slot::into_value).collect()
+    }
+
+    fn collect(&mut self, count: usize) -> Result<()> {
+        self.scopes.pop();
+        self.array(count)
+    }
+
+    fn array(&mut self, count: usize) -> Result<()> {
+        self.grow(count)?;
+        self.meter.grow(count as u64 * 24)?;
+        let items = self.take(count);
+        let list = Value::list(items)?;
+        self.push(list);
+        Ok(())
+    }
+
+    #[inline]
+    fn step(&mut self, op: Op, ip: &mut usize) -> Result<()> {
+        let code = self.code;
+        match op {
+            Op::Const(i) => {
+                if let Some(value) = code.consts.get(i as usize) {
+                    self.stack.push(Slot::Ref(value));
+                }
+            }
+            Op::Path(i) => {
+                let slot = self.path(code.paths.get(i as usize))?;
+                self.stack.push(slot);
+            }
+            Op::Env => self.stack.push(Slot::Ref(self.vars)),
+            Op::Var(i) => {
+                let slot = self.variables.get(i as usize).cloned().unwrap_or(Slot::Own(Value::Nil));
+                self.stack.push(slot);
+            }
+            Op::Store(i) => {
+                let slot = self.pop();
+                if let Some(variable) = self.variables.get_mut(i as usize) {
+                    *variable = slot;
+                }
+            }
+            Op::Pop => drop(self.pop()),
+            Op::Fetch => {
+                let key = self.pop();
+                let slot = self.pop().fetch(key.get(), &mut self.meter)?;
+                self.stack.push(slot);
+            }
+            Op::Key(i) => {
+                let key = code.keys.get(i as usize).cloned().unwrap_or_default();
+                let slot = self.pop().fetch(&Value::Str(key), &mut self.meter)?;
+                self.stack.push(slot);
+            }
+            Op::Not => {
+                let value = !boolean(self.pop().get())?;
+                self.push(Value::Bool(value));
+            }
+            Op::Negate => {
+                let value = ops::negate(self.pop().get())?;
+                self.push(value);
+            }
+            Op::Binary(op) => {
+                let b = self.pop();
+                let a = self.pop();
+                let value = match op {
+                    BinaryOp::Equal => Value::Bool(ops::equal(a.get(), b.get())),
+                    BinaryOp::Matches => self.matches(a.get(), b.get())?,
+                    op => ops::binary(op, a.get(), b.get(), &mut self.meter)?,
+                };
+                if op == BinaryOp::Range {
+                    self.grow(value.as_list().map_or(0, <[Value]>::len))?;
+                }
+                self.push(value);
+            }
+            Op::EqualInt => {
+                let (b, a) = (self.pop(), self.pop());
+                match (a.get(), b.get()) {
+                    (Value::Int(x, ka), Value::Int(y, kb))
+                        if *ka == herald_value::IntKind::Int && ka == kb =>
+                    {
+                        let equal = x == y;
+                        self.push(Value::Bool(equal));
+                    }
+                    (x, y) => {
+                        return fail(format!(
+                            "expected two ints, found {} and {}",
+                            ops::type_name(x),
+                            ops::type_name(y)
+                        ));
+                    }
+                }
+            }
+            Op::EqualStr => {
+                let (b, a) = (self.pop(), self.pop());
+                match (a.get(), b.get()) {
+                    (Value::Str(x), Value::Str(y)) => {
+                        let equal = x == y;
+                        self.push(Value::Bool(equal));
+                    }
+                    (x, y) => {
+                        return fail(format!(
+                            "expected two strings, found {} and {}",
+                            ops::type_name(x),
+                            ops::type_name(y)
+                        ));
+                    }
+                }
+            }
+            Op::InSet(i) => {
+                let needle = self.pop();
+                let found = match (code.sets.get(i as usize).map(Arc::as_ref), needle.get()) {
+                    (Some(Set::Strs(set)), Value::Str(text)) => set.contains(text),
+                    (Some(Set::Strs(set)), Value::Nil) => set.iter().any(Str::is_empty),
+                    (Some(Set::Ints(set)), Value::Int(n, herald_value::IntKind::Int)) => set.contains(n),
+                    (Some(Set::Ints(set)), Value::Nil) => set.contains(&0),
+                    (Some(Set::Strs(_)), other) => {
+                        return fail(format!("in a list of strings there is no {}", ops::type_name(other)));
+                    }
+                    (_, other) => {
+                        return fail(format!("in a list of ints there is no {}", ops::type_name(other)));
+                    }
+                };
+                self.push(Value::Bool(found));
+            }
+            Op::MatchesConst(i) => {
+                let text = self.pop();
+                let found = match (code.patterns.get(i as usize), text.get()) {
+                    (_, Value::Nil) => false,
+                    (Some(regex), Value::Str(text)) => regex.is_match(text.as_bytes()),
+                    (Some(regex), Value::Bytes(bytes)) => regex.is_match(bytes),
+                    (_, other) => {
+                        return fail(format!("matches needs a string, found {}", ops::type_name(other)));
+                    }
+                };
+                self.push(Value::Bool(found));
+            }
+            Op::Jump(to) => *ip = to as usize,
+            Op::JumpIfTrue(to) => {
+                if boolean(self.top())? {
+                    *ip = to as usize;
+                }
+            }
+            Op::JumpIfFalse(to) => {
+                if !boolean(self.top())? {
+                    *ip = to as usize;
+                }
+            }
+            Op::JumpIfNil(to) => {
+                if self.top().is_nil() {
+                    *ip = to as usize;
+                }
+            }
+            Op::JumpIfNotNil(to) => {
+                if !self.top().is_nil() {
+                    *ip = to as usize;
+                }
+            }
+            Op::Slice => {
+                let (from, to, base) = (self.pop(), self.pop(), self.pop());
+                let value = ops::slice(base.get(), from.get(), to.get(), &mut self.meter)?;
+                self.push(value);
+            }
+            Op::Len => {
+                let len = match self.top() {
+                    Value::List(list) => list.items().len(),
+                    Value::Str(text) => text.len(),
+                    Value::Bytes(bytes) => bytes.len(),
+                    other => return fail(format!("cannot slice {}", ops::type_name(other))),
+                };
+                self.push(Value::int(len as i64));
+            }
+            Op::Array(count) => self.array(count as usize)?,
+            Op::Map(count) => self.map(count as usize)?,
+            Op::Call(count) => {
+                let callee = self.pop();
+                let args = self.take(count as usize);
+                let value = self.call(callee.get(), &args, None)?;
+                self.push(value);
+            }
+            Op::CallKey(key, count) => {
+                let key = code.keys.get(key as usize).cloned().unwrap_or_default();
+                let base = self.pop();
+                let args = self.take(count as usize);
+                let value = self.call_key(base, key, &args)?;
+                self.push(value);
+            }
+            Op::Builtin(builtin, count) => {
+                let args = self.take(count as usize);
+                let now = self.now;
+                let value = functions::call(builtin, &args, &mut self.meter, now)?;
+                if functions::counts(builtin) {
+                    self.grow(match &value {
+                        Value::Str(text) => text.len(),
+                        other => other.as_list().map_or(0, <[Value]>::len),
+                    })?;
+                }
+                self.push(value);
+            }
+            Op::Throw(0) => return fail("no element matches, so there is none at this index".into()),
+            Op::Throw(_) => return fail("reduce of empty array with no initial value".into()),
+            other => self.step_loop(other, ip)?,
+        }
+        Ok(())
+    }
+
+    fn step_loop(&mut self, op: Op, ip: &mut usize) -> Result<()> {
+        match op {
+            Op::Begin => {
+                let items = self.pop();
+                self.scopes.push(Scope::new(items)?);
+            }
+            Op::End => drop(self.scopes.pop()),
+            Op::JumpIfEnd(to) => {
+                let scope = self.scope()?;
+                if scope.index >= scope.len {
+                    *ip = to as usize;
+                }
+            }
+            Op::Next(to) => {
+                self.meter.step(1)?;
+                self.scope()?.index += 1;
+                *ip = to as usize;
+            }
+            Op::ToLast => {
+                let scope = self.scope()?;
+                scope.index = scope.len - 1;
+            }
+            Op::JumpIfBefore(to) => {
+                if self.scope()?.index < 0 {
+                    *ip = to as usize;
+                }
+            }
+            Op::Previous(to) => {
+                self.meter.step(1)?;
+                self.scope()?.index -= 1;
+                *ip = to as usize;
+            }
+            Op::Item => {
+                let item = self.scope()?.item()?;
+                self.stack.push(item);
+            }
+            Op::Index => {
+                let index = self.scope()?.index;
+                self.push(Value::int(index));
+            }
+            Op::Acc => {
+                let acc = self.scope()?.acc.clone();
+                self.stack.push(acc);
+            }
+            Op::SetAcc => {
+                let value = self.pop();
+                self.scope()?.acc = value;
+            }
+            Op::AddToAcc => {
+                let item = self.pop();
+                let acc = self.scope()?.acc.clone();
+                let sum = ops::binary(BinaryOp::Add, item.get(), acc.get(), &mut self.meter)?;
+                self.scope()?.acc = Slot::Own(sum);
+            }
+            Op::CountUp => self.scope()?.count += 1,
+            Op::Count => {
+                let count = self.scope()?.count;
+                self.push(Value::int(count));
+            }
+            Op::CountReaches(to, limit) => {
+                if self.scope()?.count >= limit {
+                    *ip = to as usize;
+                }
+            }
+            Op::OneCounted => {
+                let one = self.scope()?.count == 1;
+                self.push(Value::Bool(one));
+            }
+            Op::Collect => {
+                let count = self.scope()?.count;
+                self.collect(count as usize)?;
+            }
+            Op::CollectAll => {
+                let count = self.scope()?.len;
+                self.collect(count as usize)?;
+            }
+            Op::GroupBy => self.group()?,
+            Op::Groups => {
+                if let Some(scope) = self.scopes.pop() {
+                    let mut entries = Vec::with_capacity(scope.groups.len());
+                    for (key, items) in scope.groups {
+                        entries.push((key, Value::list(items)?));
+                    }
+                    self.push(Value::AnyMap(Arc::new(AnyMap::new(Elem::List, entries)?)));
+                }
+            }
+            Op::SortOrder => {
+                let order = self.pop();
+                let descending = functions::descending(order.get())?;
+                self.scope()?.descending = descending;
+            }
+            Op::SortBy => {
+                let key = self.pop().into_value();
+                self.meter.grow(48)?;
+                let scope = self.scope()?;
+                let item = scope.item()?.into_value();
+                scope.sortable.push((key, item));
+            }
+            Op::Sorted => {
+                if let Some(scope) = self.scopes.pop() {
+                    let items = functions::sort_by(scope.sortable, scope.descending, &mut self.meter)?;
+                    self.grow(items.len())?;
+                    self.push(Value::list(items)?);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn matches(&self, text: &Value, pattern: &Value) -> Result<Value> {
+        let regex = match (text, pattern) {
+            (Value::Nil, _) | (_, Value::Nil) => return Ok(Value::Bool(false)),
+            (_, Value::Str(pattern)) => {
+                pattern::compile(&pattern.to_str_lossy(), self.meter.limits().regex_bytes)
+                    .map_err(CallError::new)?
+            }
+            (_, other) => return fail(format!("matches needs a string, found {}", ops::type_name(other))),
+        };
+        match text {
+            Value::Str(text) => Ok(Value::Bool(regex.is_match(text.as_bytes()))),
+            Value::Bytes(bytes) => Ok(Value::Bool(regex.is_match(bytes))),
+            other => fail(format!("matches needs a string, found {}", ops::type_name(other))),
+        }
+    }
+
+    #[inline]
+    fn path(&mut self, path: Option<&'a Path>) -> Result<Slot<'a>> {
+        let Some(path) = path else { return Ok(Slot::Own(Value::Nil)) };
+        let mut value = self.vars;
+        for (i, (key, place)) in path.keys.iter().enumerate() {
+            match value {
+                Value::Map(map) => match map.get_bytes(key.as_bytes()) {
+                    Some(found) => value = found,
+                    None if map.elem() == Elem::Any => value = &Value::Nil,
+                    None => return self.slow_path(value, path, i),
+                },
+                _ if i == 0 => value = &Value::Nil,
+                _ => {
+                    self.place = Some(*place);
+                    return self.slow_path(value, path, i);
+                }
+            }
+        }
+        Ok(Slot::Ref(value))
+    }
+
+    /// The rest of a chain below a value that is no ordinary map.
+    #[cold]
+    fn slow_path(&mut self, value: &'a Value, path: &'a Path, from: usize) -> Result<Slot<'a>> {
+        let mut slot = Slot::Ref(value);
+        for (i, (key, place)) in path.keys.iter().enumerate().skip(from) {
+            self.place = Some(*place);
+            if slot.get().is_nil() {
+                self.hint = self.missing(path, i);
+            }
+            slot = slot.fetch(&Value::Str(key.clone()), &mut self.meter)?;
+        }
+        self.place = None;
+        Ok(slot)
+    }
+
+    /// What is known of a name that led to nil.
+    fn missing(&self, path: &Path, at: usize) -> Option<String> {
+        let mut parent = self.vars;
+        let (last, before) = path.keys.get(..at)?.split_last()?;
+        for (key, _) in before {
+            parent = parent.as_map()?.get_bytes(key.as_bytes())?;
+        }
+        let map = parent.as_map()?;
+        if map.get_bytes(last.0.as_bytes()).is_some() {
+            return Some(format!("`{}` is null", last.0.to_str_lossy()));
+        }
+        let owner = before.last().map_or_else(
+            || "there is no variable".to_string(),
+            |(key, _)| format!("`{}` has no field", key.to_str_lossy()),
+        );
+        let name = last.0.to_str_lossy();
+        let near = nearest(&name, map.entries().iter().filter_map(|(k, _)| k.to_str()));
+        Some(match near {
+            Some(near) => format!("{owner} `{name}`; did you mean `{near}`?"),
+            None => format!("{owner} `{name}`"),
+        })
+    }
+
+    fn map(&mut self, count: usize) -> Result<()> {
+        self.grow(count)?;
+        let mut flat = self.take(count * 2).into_iter();
+        let mut entries = Vec::with_capacity(count);
+        while let (Some(key), Some(value)) = (flat.next(), flat.next()) {
+            match key {
+                Value::Str(key) => entries.push((key, value)),
+                other => {
+                    return fail(format!("a map key must be a string, found {}", ops::type_name(&other)));
+                }
+            }
+        }
+        // Of equal keys the first one stays.
+        entries.reverse();
+        self.push(Value::Map(Arc::new(Map::new(Elem::Any, entries)?)));
+        Ok(())
+    }
+
+    fn call_key(&mut self, base: Slot<'a>, key: Str, args: &[Value]) -> Result<Value> {
+        let name = key.to_str_lossy().into_owned();
+        if !matches!(base.get(), Value::Map(_) | Value::Nil) {
+            if let Some(result) = ops::call_method(base.get(), &name, args) {
+                return result;
+            }
+        }
+        let near = match base.get() {
+            Value::Map(map) => nearest(&name, map.entries().iter().filter_map(|(k, _)| k.to_str())),
+            _ => None,
+        };
+        let callee = base.fetch(&Value::Str(key), &mut self.meter)?;
+        self.call(callee.get(), args, near)
+    }
+
+    fn call(&mut self, callee: &Value, args: &[Value], near: Option<String>) -> Result<Value> {
+        match callee {
+            Value::Func(func) => {
+                if func.arity.is_some_and(|arity| arity != args.len()) {
+                    let arity = func.arity.unwrap_or(0);
+                    return fail(format!("{} takes {arity} arguments, not {}", func.name, args.len()));
+                }
+                self.meter.step(1)?;
+                (func.body)(args)
+            }
+            Value::Nil => {
+                self.hint = near.map(|near| format!("did you mean `{near}`?"));
+                fail("cannot call nil: there is no such function".into())
+            }
+            other => fail(format!("cannot call a {}", other.go_type())),
+        }
+    }
+
+    fn group(&mut self) -> Result<()> {
+        let key = self.pop().into_value();
+        ops::hashable(&key)?;
+        self.meter.grow(48)?;
+        let scope = self.scope()?;
+        let item = scope.item()?.into_value();
+        let code = functions::key_code(&key, scope.groups.len());
+        let at = *scope.known.entry(code).or_insert(scope.groups.len());
+        match scope.groups.get_mut(at) {
+            Some((_, items)) => items.push(item),
+            None => scope.groups.push((key, vec![item])),
+        }
+        Ok(())
+    }
+}
+
+/// A list of strings.
+pub(crate) fn strings(items: Vec<Value>) -> Result<Value> {
+    Ok(Value::List(Arc::new(List::new(Elem::Str, items)?)))
+}
