@@ -16,6 +16,12 @@ use crate::{
     redact::Redactor,
 };
 
+/// Compiles a section of a template.
+pub type ParseSection = fn(&Node) -> Result<Arc<dyn Section>, YamlError>;
+
+/// Makes an instance from its options.
+pub type Build = fn(&Node, &Context) -> Result<Box<dyn Service>, YamlError>;
+
 /// A kind of service: one constant `TYPE` in each file of `services/`.
 pub struct ServiceType {
     /// The name in `service.<type>.<instance>`, and the key of its section in a template.
@@ -26,10 +32,10 @@ pub struct ServiceType {
     ///
     /// What the section renders has the shape of the reference's notification, and is what `console` prints:
     /// empty fields are left out, except those that services.md 2.6 lists.
-    pub parse_section: Option<fn(&Node) -> Result<Arc<dyn Section>, YamlError>>,
+    pub parse_section: Option<ParseSection>,
     /// Makes an instance from its options, secrets already filled in. It must do no I/O, as loading a
     /// configuration calls it only to check the options.
-    pub build: fn(&Node, &Context) -> Result<Box<dyn Service>, YamlError>,
+    pub build: Build,
 }
 
 impl fmt::Debug for ServiceType {
