@@ -139,3 +139,63 @@ fn timelines() {
         }
     }
 }
+
+/// Whatever stands in the fields, nothing panics.
+#[test]
+fn strange_values_are_harmless() {
+    let strange = [
+        json!(null),
+        json!(-1),
+        json!(i64::MIN),
+        json!(i64::MAX),
+        json!(1e300),
+        json!(""),
+        json!("x"),
+        json!(i64::MAX.to_string()),
+        json!(i64::MIN.to_string()),
+        json!([]),
+        json!([null, {}]),
+        json!({}),
+        json!(true),
+    ];
+    let paths = [
+        "/metadata/annotations/rollout.argoproj.io~1revision",
+        "/metadata/generation",
+        "/metadata/resourceVersion",
+        "/status/currentStepIndex",
+        "/status/pauseConditions",
+        "/status/conditions",
+        "/status/duration",
+        "/status/canary",
+        "/status/canary/stepPluginStatuses/0/index",
+        "/status/abortedAt",
+        "/spec/strategy/canary/steps",
+        "/status",
+        "/spec/strategy/canary/steps/0/pause/duration",
+        "/status/currentPodHash",
+        "/status/stableRS",
+    ];
+    let plain = json!({
+        "metadata": {"uid": "u", "generation": 1, "resourceVersion": "1", "annotations": {"rollout.argoproj.io/revision": "2"}},
+        "spec": {"strategy": {"canary": {"steps": [{"pause": {"duration": "1s"}}, {"setWeight": 5}]}}},
+        "status": {"currentStepIndex": 0, "pauseConditions": [{"reason": "x", "startTime": "2026-01-01T00:00:00Z"}],
+            "conditions": [{"type": "Completed", "status": "True"}], "duration": {}, "abortedAt": "x",
+            "canary": {"stepPluginStatuses": [{"index": 0, "phase": "Running"}]}, "currentPodHash": "a", "stableRS": "a"},
+    });
+    let mut objects = vec![value(&plain)];
+    for path in paths {
+        for strange in &strange {
+            let mut object = plain.clone();
+            *object.pointer_mut(path).unwrap() = strange.clone();
+            objects.push(value(&object));
+        }
+    }
+    let now = "2026-01-01T00:01:00Z".parse().unwrap();
+    let mut cursor = None;
+    for object in objects.iter().chain(objects.iter().rev()) {
+        let seen = Observation { rollout: Subject::Present(object), ..Observation::gone() };
+        let observed = observe(cursor.as_ref(), &seen, None, now);
+        assert!(observed.occurrences.len() < 100);
+        cursor = observed.cursor;
+    }
+}

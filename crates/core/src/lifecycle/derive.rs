@@ -257,7 +257,11 @@ impl<'a> Derivation<'a> {
         let known =
             self.earlier_revision().filter(|_| !new && later.hash == self.earlier.status.hash.as_deref());
         // The annotation runs ahead of a status that says that all is done.
-        let guess = if later.completed().is_some_and(|c| c.is) { later.revision - 1 } else { later.revision };
+        let guess = if later.completed().is_some_and(|c| c.is) {
+            later.revision.saturating_sub(1)
+        } else {
+            later.revision
+        };
         known.or_else(|| self.revision_of(later.hash)).unwrap_or(guess.max(1))
     }
 
@@ -270,6 +274,13 @@ impl<'a> Derivation<'a> {
     fn revision_of(&self, hash: Option<&str>) -> Option<i64> {
         let of = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == hash)?;
         Some(of.revision().min(self.later.revision))
+    }
+
+    /// The first revision since the last look that the ReplicaSet with that pod hash had before its present one.
+    fn revision_before(&self, hash: Option<&str>) -> Option<i64> {
+        let of = self.replica_sets.iter().find(|rs| rs.hash().is_some() && rs.hash() == hash)?;
+        let since = self.earlier_revision().unwrap_or(0);
+        of.other_revisions().find(|revision| *revision >= since)
     }
 
     /// The name of the present run through the steps.
@@ -296,15 +307,15 @@ impl<'a> Derivation<'a> {
     fn updated(&mut self) {
         let (from, to) = (self.earlier.revision, self.later.revision);
         let mut created = self.new_replica_sets();
-        let first = if to > from {
-            (from + 1).max(to.saturating_sub(MAX_REVISIONS - 1))
+        let revisions = if to > from {
+            (from + 1).max(to.saturating_sub(MAX_REVISIONS - 1))..=to
         } else if to < from && to > 0 && self.later.hash != self.earlier.status.hash.as_deref() {
             // All ReplicaSets were lost, and counting began anew.
-            to
+            to..=to
         } else {
-            to.saturating_add(1)
+            1..=0
         };
-        for revision in first..=to {
+        for revision in revisions {
             let of = self.replica_sets.iter().find(|rs| rs.revision() == revision).copied();
             let new = of.filter(|rs| !rs.had_other_revisions());
             let time = new
@@ -394,7 +405,7 @@ impl<'a> Derivation<'a> {
         }
         // An update that was taken back is told by the revision before.
         let taken_back = now.is && !promoted && self.earlier.completed.is_some();
-        let revision = if taken_back { self.revision - 1 } else { self.revision };
+        let revision = if taken_back { self.revision.saturating_sub(1) } else { self.revision };
         let id = revision.to_string();
         let at = if now.is { None } else { time(&now.since) };
         let message = format!("Rollout not completed, started update to revision {revision}");
@@ -403,11 +414,13 @@ impl<'a> Derivation<'a> {
 
     fn completed(&mut self, stable: Option<&str>) {
         let current = stable == self.later.hash;
-        let known = if current {
-            Some(self.revision)
-        } else {
-            let was = self.earlier_revision().filter(|_| stable == self.earlier.status.hash.as_deref());
-            was.or_else(|| self.revision_of(stable))
+        // An unfinished update that was taken back leads to a version that became stable as an earlier revision.
+        let taken_back = matches!(self.later.completion, Some("FastRolledBack"));
+        let was = || self.earlier_revision().filter(|_| stable == self.earlier.status.hash.as_deref());
+        let known = match current {
+            true if taken_back => was().or_else(|| self.revision_before(stable)),
+            true => Some(self.revision),
+            false => was().or_else(|| self.revision_of(stable)),
         };
         let revision = known.unwrap_or(self.later.revision);
         // Without its ReplicaSet the hash alone tells which update it was.

@@ -36,7 +36,7 @@ impl Derivation<'_> {
             let message = format!(
                 "Step plugin {} (step {}) transitioned to {}",
                 plugin.name,
-                plugin.index + 1,
+                plugin.index.saturating_add(1),
                 plugin.phase
             );
             let facts = Facts::from([fact("plugin", plugin.name), fact("phase", plugin.phase)]);
@@ -53,7 +53,9 @@ impl Derivation<'_> {
             && (weight != 0 || self.later.aborted_at.is_some())
         {
             let message = format!("The wanted canary weight is {weight}");
-            let id = format!("{}/{}/{weight}", self.attempt, step + 1);
+            // Aborts have a clock of their own: one attempt can show two of them.
+            let run = self.later.aborted_at.unwrap_or(&self.attempt);
+            let id = format!("{run}/{}/{weight}", step + 1);
             let facts = Facts::from([fact("weight", Value::int64(weight))]);
             let time = self.later.progress_time();
             self.emit("RolloutWeightSet", &id, time, message, facts, None);

@@ -460,6 +460,12 @@ impl<'a> Owned<'a> {
         text(self.raw, &["metadata", "annotations", REVISION_HISTORY]).is_some()
     }
 
+    /// The revisions that it had before the present one, oldest first.
+    pub(super) fn other_revisions(&self) -> impl Iterator<Item = i64> + use<'a> {
+        let history = text(self.raw, &["metadata", "annotations", REVISION_HISTORY]).unwrap_or_default();
+        history.split(',').filter_map(|revision| revision.trim().parse().ok())
+    }
+
     pub(super) fn hash(&self) -> Option<&'a str> {
         self.label("rollouts-pod-template-hash")
     }
