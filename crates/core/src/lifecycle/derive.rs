@@ -307,15 +307,15 @@ impl<'a> Derivation<'a> {
     fn updated(&mut self) {
         let (from, to) = (self.earlier.revision, self.later.revision);
         let mut created = self.new_replica_sets();
-        let revisions = if to > from {
-            (from + 1).max(to.saturating_sub(MAX_REVISIONS - 1))..=to
-        } else if to < from && to > 0 && self.later.hash != self.earlier.status.hash.as_deref() {
-            // All ReplicaSets were lost, and counting began anew.
-            to..=to
+        // No more than that many, as the number is a text that anybody can write.
+        let first = if to > from {
+            Some((from + 1).max(to.saturating_sub(MAX_REVISIONS - 1)))
         } else {
-            1..=0
+            // All ReplicaSets were lost, and counting began anew.
+            let anew = to < from && to > 0 && self.later.hash != self.earlier.status.hash.as_deref();
+            anew.then_some(to)
         };
-        for revision in revisions {
+        for revision in first.into_iter().flat_map(|first| first..=to) {
             let of = self.replica_sets.iter().find(|rs| rs.revision() == revision).copied();
             let new = of.filter(|rs| !rs.had_other_revisions());
             let time = new
