@@ -1,2 +1,36 @@
-//! The command line.
-fn main() {}
+//! Herald: notifications for Argo Rollouts. This binary wires the rooms together: one file for each command in
+//! `commands/`, and in `pipeline/` the way of a change from a source to the outbox.
+
+mod cli;
+mod commands;
+mod failure;
+mod input;
+mod output;
+mod pipeline;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // Whoever makes the first TLS connection finds a provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = cli::Cli::parse();
+    cli.logging.start();
+    let compat = cli.compat_exit_codes;
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("{}", failure.message.trim_end());
+            }
+            match failure.code {
+                failure::Code::Usage => ExitCode::from(failure.code.number()),
+                // The reference prints most errors and ends well.
+                _ if compat => ExitCode::SUCCESS,
+                code => ExitCode::from(code.number()),
+            }
+        }
+    }
+}

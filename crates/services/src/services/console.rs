@@ -44,3 +44,8 @@ pub fn print(notification: &Notification) -> String {
     }
     crate::yaml_text::write(&Value::Object(root))
 }
+
+/// A value as YAML, in the same way.
+pub fn yaml(value: &Value) -> String {
+    crate::yaml_text::write(value)
+}

@@ -1,0 +1,107 @@
+//! The words of the command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    commands::{catalog, completion, deliveries, eval, outbox, replay, run, template, trigger, version},
+    failure::Outcome,
+    input::ConfigArgs,
+};
+
+/// Notifications for Argo Rollouts: everything delivered, nothing repeated, every decision explained.
+#[derive(Parser, Debug)]
+#[command(
+    name = "herald",
+    version,
+    after_help = "Example:\n  herald run examples/quickstart --once",
+    max_term_width = 110
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+    /// Exit with 0 where `kubectl argo rollouts notifications` does so in spite of an error
+    #[arg(long, global = true)]
+    pub(crate) compat_exit_codes: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Watch a directory of manifests and send the notifications that are due
+    Run(run::RunArgs),
+    /// List templates, or send a notification from them
+    Template(template::TemplateArgs),
+    /// List triggers, or run one
+    Trigger(trigger::TriggerArgs),
+    /// Evaluate a template or an expression
+    Eval(eval::EvalArgs),
+    /// Print the built-in triggers and templates as a ConfigMap
+    Catalog(catalog::CatalogArgs),
+    /// Look at deliveries, send dead letters again, or drop them
+    Deliveries(deliveries::DeliveriesArgs),
+    /// Replay a recording of a cluster and compare what was sent with what is derived
+    Replay(replay::ReplayArgs),
+    /// Look after the state file
+    Outbox(outbox::OutboxArgs),
+    /// Print a completion script for a shell
+    Completion(completion::CompletionArgs),
+    /// Print the version
+    Version(version::VersionArgs),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Outcome {
+        match self.command {
+            Command::Run(args) => run::run(&args, &self.config, self.logging.logformat == LogFormat::Json),
+            Command::Template(args) => template::run(&args, &self.config),
+            Command::Trigger(args) => trigger::run(&args, &self.config),
+            Command::Eval(args) => eval::run(&args),
+            Command::Catalog(args) => catalog::run(&args),
+            Command::Deliveries(args) => deliveries::run(&args),
+            Command::Replay(args) => replay::run(&args),
+            Command::Outbox(args) => outbox::run(&args),
+            Command::Completion(args) => completion::run(&args),
+            Command::Version(args) => version::run(&args),
+        }
+    }
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Logs: always on standard error.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Logging {
+    /// error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "HERALD_LOGLEVEL", global = true)]
+    loglevel: String,
+    /// Format of logs
+    #[arg(long, value_name = "FORMAT", default_value = "text", env = "HERALD_LOGFORMAT", global = true)]
+    pub(crate) logformat: LogFormat,
+}
+
+impl Logging {
+    pub(crate) fn start(&self) {
+        use tracing_subscriber::EnvFilter;
+        let wanted = std::env::var("RUST_LOG").ok().filter(|v| !v.is_empty());
+        let level = if self.loglevel == "warning" { "warn" } else { &self.loglevel };
+        let filter =
+            EnvFilter::try_new(wanted.as_deref().unwrap_or(level)).unwrap_or_else(|_| EnvFilter::new("info"));
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let color =
+            std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+        match self.logformat {
+            LogFormat::Text => builder.with_ansi(color).with_target(false).init(),
+            LogFormat::Json => builder.json().flatten_event(true).init(),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! One file for each command.
+
+pub(crate) mod catalog;
+pub(crate) mod completion;
+pub(crate) mod deliveries;
+pub(crate) mod eval;
+pub(crate) mod outbox;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod template;
+pub(crate) mod trigger;
+pub(crate) mod version;

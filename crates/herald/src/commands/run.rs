@@ -1,0 +1,293 @@
+//! `herald run`
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use herald_outbox::{
+    Access, Batch, Courier, CourierOptions, Filter, Outbox, OutboxError, Outcome as Standing, SqliteOutbox,
+    StateEntry, SystemClock,
+};
+use herald_services::handles::MemoryHandles;
+use herald_sources::{ObjectKey, directory::Directory};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    failure::{Failure, Outcome},
+    input::{self, ConfigArgs},
+    pipeline::{
+        configuration::{self, Active, Builder},
+        deliver::Services,
+        engine::{Engine, Known, SCOPE},
+        report::Reporter,
+        world::World,
+    },
+};
+
+/// How often the directory is looked at.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// How many objects' results go into one commit.
+const GROUP: usize = 64;
+
+/// Attempts of each notice with `--once`.
+const ATTEMPTS: u32 = 3;
+
+/// The scope and key of when the directory was first recorded.
+const BASELINE: (&str, &str) = ("meta", "baseline");
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  herald run examples/quickstart --once\n\nWithout --once it watches the directory \
+                        until it is interrupted. What is already true at the first run on a directory is then \
+                        recorded silently; with --once it is delivered."
+)]
+pub(crate) struct RunArgs {
+    /// The directory with manifests: Rollouts and what belongs to them, the ConfigMap, the Secret
+    dir: PathBuf,
+    /// Process what is there, deliver, and exit; with 1 if anything failed
+    #[arg(long)]
+    once: bool,
+    /// The state file [default: below $XDG_STATE_HOME/herald, by the directory's path]
+    #[arg(long, value_name = "FILE", env = "HERALD_STATE")]
+    state: Option<PathBuf>,
+    /// At the first run on a directory, deliver what is already true
+    #[arg(long)]
+    notify_existing: bool,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let result = runtime.block_on(async { Runner::start(args, config, json).await?.run().await });
+    // Nothing of ours is on its way any more.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+struct Runner<'a> {
+    args: &'a RunArgs,
+    config_args: &'a ConfigArgs,
+    directory: Directory,
+    world: World,
+    outbox: Arc<SqliteOutbox>,
+    builder: Builder,
+    active: watch::Sender<Arc<Active>>,
+    reporter: Arc<Reporter>,
+    /// Rollouts to look at.
+    waiting: BTreeSet<ObjectKey>,
+    /// Whether objects of former runs were compared with what is there.
+    swept: bool,
+}
+
+impl<'a> Runner<'a> {
+    async fn start(
+        args: &'a RunArgs,
+        config_args: &'a ConfigArgs,
+        json: bool,
+    ) -> Result<Runner<'a>, Failure> {
+        if !args.dir.is_dir() {
+            let what = if args.dir.exists() { "is no directory" } else { "does not exist" };
+            return Err(Failure::bad(format!(
+                "{} {what}; name the directory with the manifests",
+                args.dir.display()
+            )));
+        }
+        let outbox = SqliteOutbox::open(input::state_file(args.state.as_deref(), &args.dir)?, Access::Owner)?;
+        let reporter = Arc::new(Reporter::new(json));
+        let builder = Builder::new(Box::new(MemoryHandles::default()));
+        let empty = builder.build(&input::base_input(), None, &reporter);
+        Ok(Runner {
+            args,
+            config_args,
+            directory: Directory::new(&args.dir),
+            world: World::default(),
+            outbox: Arc::new(outbox),
+            builder,
+            active: watch::Sender::new(Arc::new(empty)),
+            reporter,
+            waiting: BTreeSet::new(),
+            swept: false,
+        })
+    }
+
+    async fn run(mut self) -> Outcome {
+        let first = self.outbox.get_state(BASELINE.0, BASELINE.1).await?.is_none();
+        let silent = first && !self.args.once && !self.args.notify_existing;
+        self.scan()?;
+        // Even a directory without a ConfigMap has a configuration: the catalog.
+        self.configure()?;
+        self.waiting = self.world.rollouts();
+        self.look(silent).await?;
+        if first {
+            let value = jiff::Timestamp::now().to_string().into_bytes();
+            let entry = StateEntry { scope: BASELINE.0.into(), key: BASELINE.1.into(), value };
+            self.outbox.commit(Batch { put_state: vec![entry], ..Batch::default() }).await?;
+        }
+        if self.args.once { self.once().await } else { self.watch().await }
+    }
+
+    fn courier(&self) -> Courier {
+        let services = Services { active: self.active.subscribe() };
+        Courier::new(
+            self.outbox.clone(),
+            Arc::new(services),
+            Arc::new(SystemClock::default()),
+            CourierOptions::default(),
+        )
+    }
+
+    async fn once(self) -> Outcome {
+        let courier = self.courier();
+        let report = tokio::select! {
+            report = courier.run_until_idle(ATTEMPTS) => report,
+            () = interrupted() => {
+                return Err(Failure::bad("interrupted; what was not delivered is delivered by the next run"));
+            }
+        };
+        let problems = self.reporter.count();
+        let mut parts = Vec::new();
+        if report.dead_letters > 0 {
+            parts.push(format!(
+                "{} given up (`herald deliveries list --outcome dead-letter`)",
+                report.dead_letters
+            ));
+        }
+        if report.waiting > 0 {
+            parts.push(format!("{} not delivered yet (the next run tries again)", report.waiting));
+            let pending = Filter { outcome: Some(Standing::Pending), limit: Some(20), ..Filter::default() };
+            for entry in self.outbox.list(pending).await? {
+                let notice = &entry.notice;
+                let why = entry.answer.as_deref().or(entry.reason.as_deref()).unwrap_or("not attempted");
+                eprintln!(
+                    "error: {}/{}, trigger {}, to {}:{}: {why}",
+                    notice.object.namespace,
+                    notice.object.name,
+                    notice.trigger,
+                    notice.service,
+                    notice.recipient
+                );
+            }
+        }
+        if problems > 0 {
+            parts.push(format!("{problems} problems, told above"));
+        }
+        eprintln!(
+            "{} delivered{}",
+            report.delivered,
+            parts.iter().map(|p| format!(", {p}")).collect::<String>()
+        );
+        if parts.is_empty() { Ok(()) } else { Err(Failure::told()) }
+    }
+
+    async fn watch(mut self) -> Outcome {
+        self.directory.be_patient();
+        let stop = Arc::new(Notify::new());
+        let courier = self.courier();
+        let stopped = stop.clone();
+        let courier = tokio::spawn(courier.run(async move { stopped.notified().await }));
+        tracing::info!(directory = %self.args.dir.display(), "watching");
+        let mut interrupt = std::pin::pin!(interrupted());
+        loop {
+            tokio::select! {
+                () = &mut interrupt => break,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            self.scan()?;
+            // What can't be stored now is looked at again: nothing was recorded of it.
+            if let Err(error) = self.look(false).await {
+                self.reporter.problem(&error.to_string());
+            }
+        }
+        tracing::info!("ending: what is on its way is finished");
+        stop.notify_one();
+        let report = courier.await.map_err(|e| Failure::bad(format!("the courier failed: {e}")))?;
+        tracing::info!(delivered = report.delivered, waiting = report.waiting, "ended");
+        Ok(())
+    }
+
+    /// Looks at the directory.
+    fn scan(&mut self) -> Result<(), Failure> {
+        let scan = self.directory.scan();
+        for problem in &scan.problems {
+            self.reporter.problem(&problem.to_string());
+        }
+        let touched = self.world.apply(scan.changes);
+        self.waiting.extend(touched.rollouts);
+        if touched.configuration {
+            self.configure()?;
+            // A new configuration may have something to say about what didn't change.
+            self.waiting.extend(self.world.rollouts());
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self) -> Result<(), Failure> {
+        let input = configuration::input(self.config_args, &self.world, &self.reporter)?;
+        let earlier = self.active.borrow().config.clone();
+        let active = self.builder.build(&input, Some(&earlier), &self.reporter);
+        self.active.send_replace(Arc::new(active));
+        Ok(())
+    }
+
+    /// Looks at the Rollouts that wait for it, and stores what is found.
+    async fn look(&mut self, silent: bool) -> Result<(), OutboxError> {
+        self.sweep().await?;
+        while !self.waiting.is_empty() {
+            let group: Vec<ObjectKey> = self.waiting.iter().take(GROUP).cloned().collect();
+            let active = self.active.borrow().clone();
+            let engine = Engine {
+                config: &active.config,
+                outbox: &*self.outbox,
+                reporter: &self.reporter,
+                now: jiff::Timestamp::now(),
+            };
+            let mut all = Batch::default();
+            for key in &group {
+                let batch = engine.look(&self.world.look(key), silent).await?;
+                all.enqueue.extend(batch.enqueue);
+                all.put_state.extend(batch.put_state);
+                all.delete_state.extend(batch.delete_state);
+            }
+            self.outbox.commit(all).await?;
+            for key in group {
+                self.world.looked(&key);
+                self.waiting.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rollouts of a former run that are not there any more were deleted meanwhile. Files that can't be read may
+    /// still hold them.
+    async fn sweep(&mut self) -> Result<(), OutboxError> {
+        if self.swept || self.directory.broken_files() > 0 {
+            return Ok(());
+        }
+        let there = self.world.rollouts();
+        for (_, value) in self.outbox.list_state(SCOPE).await? {
+            let Ok(known) = serde_json::from_slice::<Known>(&value) else { continue };
+            let key = ObjectKey { kind: "Rollout".into(), namespace: known.namespace, name: known.name };
+            if !there.contains(&key) {
+                self.waiting.insert(key);
+            }
+        }
+        self.swept = true;
+        Ok(())
+    }
+}
+
+/// Returns at Ctrl-C or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut streams: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate()]
+        .into_iter()
+        .filter_map(|kind| signal(kind).ok())
+        .collect();
+    let Some(mut first) = streams.pop() else { return std::future::pending().await };
+    let Some(mut second) = streams.pop() else {
+        first.recv().await;
+        return;
+    };
+    tokio::select! { _ = first.recv() => {}, _ = second.recv() => {} }
+}

@@ -1,0 +1,111 @@
+//! The configuration in force: built beside the old one, then swapped whole.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use herald_core::{
+    config::{CONFIG_MAP, Config, ConfigInput, SECRET},
+    diagnostic::Diagnostic,
+};
+use herald_services::{
+    Environment, Instance, Registry, handles::Handles, http::HttpFactory, service::SharedHandles,
+};
+use herald_value::limits::Limits;
+
+use super::{report::Reporter, world::World};
+use crate::{
+    failure::Failure,
+    input::{self, ConfigArgs},
+};
+
+/// A configuration with its services ready to send.
+pub(crate) struct Active {
+    pub(crate) config: Config,
+    pub(crate) services: BTreeMap<String, Instance>,
+}
+
+/// Builds configurations.
+pub(crate) struct Builder {
+    http: Arc<HttpFactory>,
+    handles: Arc<SharedHandles>,
+}
+
+impl Builder {
+    /// A builder; connections and handles stay over all configurations that it makes.
+    pub(crate) fn new(handles: Box<dyn Handles>) -> Builder {
+        Builder { http: Arc::default(), handles: Arc::new(SharedHandles(handles)) }
+    }
+
+    /// The configuration of an input, with what was good in `earlier` where the new one is broken.
+    pub(crate) fn build(&self, input: &ConfigInput, earlier: Option<&Config>, reporter: &Reporter) -> Active {
+        let registry = Registry::standard();
+        let (config, diagnostics) = Config::load(input, &registry, Limits::DEFAULT);
+        for diagnostic in &diagnostics {
+            reporter.diagnostic(diagnostic);
+        }
+        let config = match earlier {
+            Some(earlier) => config.keeping_good_of(earlier),
+            None => config,
+        };
+        let environment = Environment {
+            http: self.http.clone(),
+            handles: self.handles.clone(),
+            ..input::environment(input)
+        };
+        let mut services = BTreeMap::new();
+        for service in config.services() {
+            let name = service.name.as_str();
+            match registry.build(&service.service_type, name, &service.options, &environment) {
+                Ok(instance) => drop(services.insert(name.to_owned(), instance)),
+                Err(error) => reporter.problem(&format!("{}, key {}: {error}", input.object, service.key)),
+            }
+        }
+        Active { config, services }
+    }
+}
+
+/// What the objects of a source, or the files of the command line, configure.
+pub(crate) fn input(args: &ConfigArgs, world: &World, reporter: &Reporter) -> Result<ConfigInput, Failure> {
+    let mut input = args.input()?;
+    let wanted = args.namespace.as_deref();
+    let choose = |kind: &'static str, name: &'static str| {
+        let mut found: Vec<_> = world
+            .named(kind, name)
+            .filter(|(key, ..)| wanted.is_none_or(|wanted| key.namespace == wanted))
+            .collect();
+        found.sort_by_key(|(key, ..)| key.namespace != "argo-rollouts");
+        if let [(first, ..), (other, ..), ..] = &found[..] {
+            reporter.problem(&format!(
+                "there are several objects {kind} {name}: the one of namespace {} is used, that of {} is not; \
+                 choose with --namespace",
+                first.namespace, other.namespace
+            ));
+        }
+        found.into_iter().next()
+    };
+    if args.config_map.is_none()
+        && let Some((key, object, file)) = choose("ConfigMap", CONFIG_MAP)
+    {
+        input.data = input::config_map_data(object);
+        input.object = key.to_string();
+        input.file = file.map(|file| file.display().to_string());
+    }
+    if args.secret.is_none()
+        && let Some((key, object, file)) = choose("Secret", SECRET)
+    {
+        let (data, wrong) = input::secret_data(object);
+        for problem in wrong {
+            let file = file.map(|file| format!("{}: ", file.display())).unwrap_or_default();
+            reporter.problem(&format!("{file}{key}: {problem}"));
+        }
+        input.secret = data;
+        input.secret_object = key.to_string();
+    }
+    Ok(input)
+}
+
+/// Tells what looks wrong about an object.
+pub(crate) fn tell(found: Vec<Diagnostic>, look: &super::look::Look<'_>, reporter: &Reporter) {
+    for diagnostic in found {
+        reporter.diagnostic(&input::placed(diagnostic, &look.key.to_string(), look.file));
+    }
+}

@@ -1,0 +1,52 @@
+//! One look at a Rollout: it and what belongs to it.
+
+use std::path::Path;
+
+use herald_core::lifecycle::{Observation, Subject};
+use herald_sources::ObjectKey;
+use herald_value::Value;
+
+/// A Rollout as it is now, with what belongs to it.
+pub(crate) struct Look<'a> {
+    /// Which Rollout.
+    pub(crate) key: &'a ObjectKey,
+    /// It, or that it is gone.
+    pub(crate) rollout: Subject<'a>,
+    /// As it was at the last look, if that is known.
+    pub(crate) previous: Option<&'a Value>,
+    /// ReplicaSets of its namespace.
+    pub(crate) replica_sets: Vec<&'a Value>,
+    /// AnalysisRuns likewise.
+    pub(crate) analysis_runs: Vec<&'a Value>,
+    /// Experiments likewise.
+    pub(crate) experiments: Vec<&'a Value>,
+    /// What its `workloadRef` names.
+    pub(crate) workload: Option<&'a Value>,
+    /// The file that it came from.
+    pub(crate) file: Option<&'a Path>,
+}
+
+impl<'a> Look<'a> {
+    /// What the lifecycle looks at.
+    pub(crate) fn observation<'b>(&'b self, rollout: Subject<'b>) -> Observation<'b> {
+        Observation {
+            rollout,
+            replica_sets: &self.replica_sets,
+            analysis_runs: &self.analysis_runs,
+            experiments: &self.experiments,
+        }
+    }
+
+    /// The Rollout, or what it was last.
+    pub(crate) fn object(&self) -> Option<&'a Value> {
+        match self.rollout {
+            Subject::Present(object) => Some(object),
+            Subject::Deleted(last) => last,
+        }
+    }
+}
+
+/// A text field.
+pub(crate) fn text<'a>(object: &'a Value, path: &[&str]) -> &'a str {
+    object.path(path).and_then(Value::as_str).unwrap_or_default()
+}
