@@ -218,10 +218,10 @@ impl Checker<'_> {
             },
             In => return self.in_operator(id, l, r),
             Matches => {
-                if let Node::Str(text) = self.ast.node(right) {
-                    if let Err(message) = pattern::compile(&text.to_str_lossy(), self.regex_bytes) {
-                        return self.fail(right, message);
-                    }
+                if let Node::Str(text) = self.ast.node(right)
+                    && let Err(message) = pattern::compile(&text.to_str_lossy(), self.regex_bytes)
+                {
+                    return self.fail(right, message);
                 }
                 (*r == Ty::Str && matches!(l, Ty::Str | Ty::Bytes) || l.maybe(r, is(Ty::Str)))
                     .then_some(Ty::Bool)
@@ -421,10 +421,11 @@ impl Checker<'_> {
             Builtin::Find | Builtin::FindLast => collection.elem(),
             Builtin::GroupBy => Ty::Map { any_key: true, lists: true },
             Builtin::SortBy => {
-                if let Some((id, ty)) = last {
-                    if ty != Ty::Str && !ty.is_unknown() {
-                        return self.fail(id, format!("sortBy order argument must be a string (got {ty})"));
-                    }
+                if let Some((id, ty)) = last
+                    && ty != Ty::Str
+                    && !ty.is_unknown()
+                {
+                    return self.fail(id, format!("sortBy order argument must be a string (got {ty})"));
                 }
                 collection
             }

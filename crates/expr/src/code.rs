@@ -226,14 +226,14 @@ impl Compiler<'_> {
             Node::Call { callee, args } => {
                 self.all(args)?;
                 let count = args.len() as u32;
-                if let Node::Member { base, property, optional, .. } = ast.node(*callee) {
-                    if let Node::Str(name) = ast.node(*property) {
-                        self.node(*base)?;
-                        self.optional(*callee, *optional);
-                        let key = self.key(name);
-                        self.emit(id, Op::CallKey(key, count));
-                        return Ok(());
-                    }
+                if let Node::Member { base, property, optional, .. } = ast.node(*callee)
+                    && let Node::Str(name) = ast.node(*property)
+                {
+                    self.node(*base)?;
+                    self.optional(*callee, *optional);
+                    let key = self.key(name);
+                    self.emit(id, Op::CallKey(key, count));
+                    return Ok(());
                 }
                 self.node(*callee)?;
                 self.emit(id, Op::Call(count));

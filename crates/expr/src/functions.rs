@@ -121,7 +121,7 @@ pub(crate) fn call(
         Max | Min => extreme(builtin, args, meter, 0)?,
         Mean | Median => {
             let mut all = Vec::new();
-            numbers(builtin, args, &mut all, meter, 0)?;
+            numbers(builtin, args, &mut all, meter)?;
             Value::Float(if builtin == Mean { mean(&all) } else { median(all) })
         }
         ToJson => Value::str(json::encode(first, json::Style::PRETTY, meter)?),
@@ -192,7 +192,14 @@ pub(crate) fn call(
             let mut out: Vec<Value> = Vec::new();
             for item in items(first, "uniq")?.iter() {
                 meter.step(out.len() as u64)?;
-                if !out.iter().any(|known| ops::equal(item, known)) {
+                let mut known = false;
+                for other in &out {
+                    known = ops::equal(item, other, meter)?;
+                    if known {
+                        break;
+                    }
+                }
+                if !known {
                     out.push(item.clone());
                 }
             }
@@ -293,17 +300,11 @@ fn extreme(builtin: Builtin, args: &[Value], meter: &mut Meter, depth: u32) -> R
     Ok(best)
 }
 
-fn numbers(
-    builtin: Builtin,
-    args: &[Value],
-    out: &mut Vec<f64>,
-    meter: &mut Meter,
-    depth: u32,
-) -> Result<()> {
+fn numbers(builtin: Builtin, args: &[Value], out: &mut Vec<f64>, meter: &mut Meter) -> Result<()> {
     for arg in args {
         meter.step(1)?;
         match (arg, float(arg)) {
-            (Value::List(list), _) => numbers(builtin, list.items(), out, meter, depth + 1)?,
+            (Value::List(list), _) => numbers(builtin, list.items(), out, meter)?,
             (Value::Bytes(bytes), _) => out.extend(bytes.iter().map(|b| f64::from(*b))),
             (Value::Duration(n), _) | (Value::Int(n, IntKind::Month | IntKind::Weekday), _) => {
                 out.push(*n as f64)

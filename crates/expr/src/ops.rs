@@ -33,7 +33,7 @@ pub(crate) fn float(value: &Value) -> Option<f64> {
 
 /// What Go makes of a float that becomes an int on a 64-bit machine.
 pub(crate) fn truncate(x: f64) -> i64 {
-    if x >= -9_223_372_036_854_775_808.0 && x < 9_223_372_036_854_775_808.0 { x as i64 } else { i64::MIN }
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&x) { x as i64 } else { i64::MIN }
 }
 
 pub(crate) fn to_int(value: &Value) -> Result<i64> {
@@ -55,35 +55,98 @@ pub(crate) fn type_name(value: &Value) -> String {
     if value.is_nil() { "nil".into() } else { value.go_type() }
 }
 
-pub(crate) fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
+/// Whether two values are equal, as `==` sees it. Values can hold each other many times, so this counts steps.
+pub(crate) fn equal(a: &Value, b: &Value, meter: &mut Meter) -> Result<bool> {
+    Ok(match (a, b) {
         (Value::Str(x), Value::Str(y)) => x == y,
         (Value::Nil, Value::Nil) => true,
         (Value::Bool(x), Value::Bool(y)) => x == y,
         (Value::Time(x), Value::Time(y)) => x.at == y.at,
         (Value::Duration(x), Value::Duration(y)) => x == y,
         (Value::List(x), Value::List(y)) => {
+            let nested =
+                |elem| matches!(elem, Elem::Map | Elem::List | Elem::StrList | Elem::Bytes | Elem::Pair);
+            if nested(x.elem()) || nested(y.elem()) {
+                return identical(a, b, meter);
+            }
             if x.elem() != y.elem() && x.elem() != Elem::Any && y.elem() != Elem::Any {
-                return false;
+                return Ok(false);
             }
-            if matches!(x.elem(), Elem::Map | Elem::List | Elem::StrList | Elem::Bytes)
-                || matches!(y.elem(), Elem::Map | Elem::List | Elem::StrList | Elem::Bytes)
-            {
-                return a == b;
-            }
-            x.items().len() == y.items().len() && x.items().iter().zip(y.items()).all(|(x, y)| equal(x, y))
+            return all_pairs(x.items(), y.items(), meter, equal);
         }
         (Value::List(list), Value::Bytes(bytes)) | (Value::Bytes(bytes), Value::List(list)) => {
-            list.elem() == Elem::Any
-                && list.items().len() == bytes.len()
-                && list.items().iter().zip(bytes.iter()).all(|(x, y)| equal(x, &byte(*y)))
+            let bytes: Vec<Value> = bytes.iter().map(|b| byte(*b)).collect();
+            return Ok(list.elem() == Elem::Any && all_pairs(list.items(), &bytes, meter, equal)?);
         }
         (Value::Func(_), _) => false,
         _ => match (integer(a), integer(b)) {
             (Some(x), Some(y)) => x == y,
-            (None, None) if !matches!((a, b), (Value::Float(_), Value::Float(_))) => a == b,
-            _ => matches!((float(a), float(b)), (Some(x), Some(y)) if x == y),
+            _ => match (float(a), float(b)) {
+                (Some(x), Some(y)) => x == y,
+                _ => return identical(a, b, meter),
+            },
         },
+    })
+}
+
+fn all_pairs(
+    x: &[Value],
+    y: &[Value],
+    meter: &mut Meter,
+    same: fn(&Value, &Value, &mut Meter) -> Result<bool>,
+) -> Result<bool> {
+    if x.len() != y.len() {
+        return Ok(false);
+    }
+    meter.step(x.len() as u64)?;
+    for (x, y) in x.iter().zip(y) {
+        if !same(x, y, meter)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Go's `reflect.DeepEqual`: the same types all the way down.
+fn identical(a: &Value, b: &Value, meter: &mut Meter) -> Result<bool> {
+    match (a, b) {
+        (Value::List(x), Value::List(y)) => {
+            Ok(x.elem() == y.elem()
+                && (Arc::ptr_eq(x, y) || all_pairs(x.items(), y.items(), meter, identical)?))
+        }
+        (Value::Map(x), Value::Map(y)) => {
+            if Arc::ptr_eq(x, y) {
+                return Ok(true);
+            }
+            if x.elem() != y.elem() || x.len() != y.len() {
+                return Ok(false);
+            }
+            meter.step(x.len() as u64)?;
+            for ((kx, vx), (ky, vy)) in x.entries().iter().zip(y.entries()) {
+                if kx != ky || !identical(vx, vy, meter)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        (Value::AnyMap(x), Value::AnyMap(y)) => {
+            if Arc::ptr_eq(x, y) {
+                return Ok(true);
+            }
+            if x.elem() != y.elem() || x.entries().len() != y.entries().len() {
+                return Ok(false);
+            }
+            for (key, value) in x.entries() {
+                meter.step(1 + y.entries().len() as u64)?;
+                match y.entries().iter().find(|(k, _)| k == key) {
+                    Some((_, other)) if identical(value, other, meter)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
+        }
+        // Containers of other kinds differ; what is left is scalar.
+        _ => Ok(a == b),
     }
 }
 
@@ -116,8 +179,8 @@ pub(crate) fn binary(op: BinaryOp, a: &Value, b: &Value, meter: &mut Meter) -> R
     use BinaryOp::*;
     let symbol = op.symbol();
     Ok(match op {
-        Equal => Value::Bool(equal(a, b)),
-        NotEqual => Value::Bool(!equal(a, b)),
+        Equal => Value::Bool(equal(a, b, meter)?),
+        NotEqual => Value::Bool(!equal(a, b, meter)?),
         Less => Value::Bool(compare(a, b, symbol)? == Some(Ordering::Less)),
         More => Value::Bool(compare(a, b, symbol)? == Some(Ordering::Greater)),
         LessOrEqual => Value::Bool(matches!(compare(a, b, symbol)?, Some(Ordering::Less | Ordering::Equal))),
@@ -270,22 +333,19 @@ fn split(x: f64) -> (f64, i64) {
 }
 
 fn scale_by(x: f64, exponent: i64) -> f64 {
-    let exponent = exponent.clamp(-2200, 2200);
-    // The last step alone may round.
-    let mut left = exponent;
-    let mut x = x;
-    while left > 1000 {
-        x *= 2f64.powi(1000);
-        left -= 1000;
+    if x == 0.0 || !x.is_finite() {
+        return x;
     }
-    while left < -900 {
-        let (mantissa, own) = split(x);
-        if own + left >= -1021 {
-            break;
-        }
-        return mantissa * 2f64.powi(-1000) * 2f64.powi((own + left + 1000).max(-1080) as i32);
+    let (mantissa, own) = split(x);
+    let exponent = own + exponent;
+    if exponent > 1024 {
+        return f64::INFINITY.copysign(x);
     }
-    x * 2f64.powi(left as i32)
+    // Only the last step may round.
+    if exponent >= -1021 {
+        return mantissa * 2.0 * 2f64.powi((exponent - 1) as i32);
+    }
+    mantissa * 2f64.powi(-1000) * 2f64.powi((exponent + 1000).max(-200) as i32)
 }
 
 pub(crate) fn contains(needle: &Value, within: &Value, meter: &mut Meter) -> Result<bool> {
@@ -293,9 +353,15 @@ pub(crate) fn contains(needle: &Value, within: &Value, meter: &mut Meter) -> Res
         Value::Nil => Ok(false),
         Value::List(list) => {
             meter.step(list.items().len() as u64)?;
-            Ok(list.items().iter().any(|item| equal(item, needle)))
+            for item in list.items() {
+                if equal(item, needle, meter)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         }
-        Value::Bytes(bytes) => Ok(bytes.iter().any(|b| equal(&byte(*b), needle))),
+        Value::Bytes(bytes) => Ok(integer(needle).is_some_and(|n| bytes.iter().any(|b| i64::from(*b) == n))
+            || matches!(needle, Value::Float(x) if bytes.iter().any(|b| f64::from(*b) == *x))),
         Value::Map(map) => match needle {
             Value::Str(key) => Ok(map.get_bytes(key.as_bytes()).is_some()),
             Value::Nil => Ok(map.get("").is_some()),
@@ -449,5 +515,34 @@ pub(crate) fn call_method(receiver: &Value, name: &str, args: &[Value]) -> Optio
         (Value::Time(time), "Clock") if args.is_empty() => Some(Ok(Value::int(time.fields().hour))),
         (Value::Object(object), _) => object.call(name, args),
         _ => herald_value::time::call_method(receiver, name, args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::power;
+
+    #[test]
+    fn powers() {
+        assert_eq!(power(2.0, 10.0), 1024.0);
+        assert_eq!(power(2.0, -1074.0), 5e-324);
+        assert_eq!(power(2.0, -1080.0), 0.0);
+        assert_eq!(power(2.0, 1024.0), f64::INFINITY);
+        assert_eq!(power(-2.0, 3.0), -8.0);
+        assert_eq!(power(9.0, 0.5), 3.0);
+        // What Go's math.Pow gives, last digit included. With fractional exponents the last digit can differ
+        // (3 ** -2.5 does), because exp and ln there round differently.
+        for (x, y, want) in [
+            (10.0, 308.0, 1.0000000000000006e308),
+            (10.0, -5.0, 1e-5),
+            (1.1, 10.0, 2.593742460100002),
+            (2.5, 3.7, 29.67413253642086),
+            (1e-300, -1.0, 9.999999999999999e299),
+            (7.0, 0.3, 1.792789962520997),
+            (1.0001, 100000.0, 22015.456048481854),
+        ] {
+            assert_eq!(power(x, y), want, "{x} ** {y}");
+        }
+        assert!(power(-8.0, 1.5).is_nan());
     }
 }

@@ -11,6 +11,9 @@ use crate::{
 /// More nodes than this are refused, as the original does.
 const MAX_NODES: usize = 10_000;
 
+/// Nesting beyond this is refused whatever the limits say: each level takes some of the stack.
+const MAX_DEPTH: u32 = 100;
+
 /// Why a source is no expression, and where (a byte offset).
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -60,7 +63,7 @@ pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(Ast, Id)> {
         ast: Ast::default(),
         predicates: 0,
         depth: 0,
-        max_depth: limits.depth.min(300),
+        max_depth: limits.depth.min(MAX_DEPTH),
     };
     let root = parser.sequence()?;
     if parser.current.kind != Kind::End {

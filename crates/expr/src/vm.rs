@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     ast::{BinaryOp, Set},
+    builtin::Builtin,
     code::{Code, Op, Path},
     functions,
     hint::nearest,
@@ -246,7 +247,7 @@ impl<'a> Machine<'a> {
                 let b = self.pop();
                 let a = self.pop();
                 let value = match op {
-                    BinaryOp::Equal => Value::Bool(ops::equal(a.get(), b.get())),
+                    BinaryOp::Equal => Value::Bool(ops::equal(a.get(), b.get(), &mut self.meter)?),
                     BinaryOp::Matches => self.matches(a.get(), b.get())?,
                     op => ops::binary(op, a.get(), b.get(), &mut self.meter)?,
                 };
@@ -357,7 +358,11 @@ impl<'a> Machine<'a> {
             Op::Call(count) => {
                 let callee = self.pop();
                 let args = self.take(count as usize);
-                let value = self.call(callee.get(), &args, None)?;
+                let near = match (callee.get(), ip.checked_sub(2).and_then(|at| code.ops.get(at))) {
+                    (Value::Nil, Some(Op::Path(i))) => self.near_function(code.paths.get(*i as usize)),
+                    _ => None,
+                };
+                let value = self.call(callee.get(), &args, near)?;
                 self.push(value);
             }
             Op::CallKey(key, count) => {
@@ -408,10 +413,8 @@ impl<'a> Machine<'a> {
                 let scope = self.scope()?;
                 scope.index = scope.len - 1;
             }
-            Op::JumpIfBefore(to) => {
-                if self.scope()?.index < 0 {
-                    *ip = to as usize;
-                }
+            Op::JumpIfBefore(to) if self.scope()?.index < 0 => {
+                *ip = to as usize;
             }
             Op::Previous(to) => {
                 self.meter.step(1)?;
@@ -445,10 +448,8 @@ impl<'a> Machine<'a> {
                 let count = self.scope()?.count;
                 self.push(Value::int(count));
             }
-            Op::CountReaches(to, limit) => {
-                if self.scope()?.count >= limit {
-                    *ip = to as usize;
-                }
+            Op::CountReaches(to, limit) if self.scope()?.count >= limit => {
+                *ip = to as usize;
             }
             Op::OneCounted => {
                 let one = self.scope()?.count == 1;
@@ -571,6 +572,13 @@ impl<'a> Machine<'a> {
         })
     }
 
+    /// A function whose name is like the one that was called.
+    #[cold]
+    fn near_function(&self, path: Option<&Path>) -> Option<String> {
+        let name = path?.keys.first()?.0.to_str()?;
+        nearest(name, Builtin::NAMES.iter().copied())
+    }
+
     fn map(&mut self, count: usize) -> Result<()> {
         self.grow(count)?;
         let mut flat = self.take(count * 2).into_iter();
@@ -591,10 +599,10 @@ impl<'a> Machine<'a> {
 
     fn call_key(&mut self, base: Slot<'a>, key: Str, args: &[Value]) -> Result<Value> {
         let name = key.to_str_lossy().into_owned();
-        if !matches!(base.get(), Value::Map(_) | Value::Nil) {
-            if let Some(result) = ops::call_method(base.get(), &name, args) {
-                return result;
-            }
+        if !matches!(base.get(), Value::Map(_) | Value::Nil)
+            && let Some(result) = ops::call_method(base.get(), &name, args)
+        {
+            return result;
         }
         let near = match base.get() {
             Value::Map(map) => nearest(&name, map.entries().iter().filter_map(|(k, _)| k.to_str())),

@@ -145,3 +145,38 @@ fn hostile_texts() {
         assert!(started.elapsed().as_secs() < 20, "{start} took {:?}", started.elapsed());
     }
 }
+
+/// Errors say where, and what was probably meant.
+#[test]
+fn places_and_hints() {
+    let vars =
+        herald_value::Value::from_json(br#"{"rollout": {"status": {"currentStepIndex": 2}}, "strings": {}}"#)
+            .unwrap();
+    let error = |source: &str| {
+        Program::compile(source, Limits::DEFAULT)
+            .and_then(|program| program.run(&vars, Limits::DEFAULT))
+            .unwrap_err()
+    };
+    let wrong = error("true and\n  rollout.status.currentStepIdx.x == 1");
+    assert_eq!((wrong.line, wrong.column, wrong.phase), (2, 33, Phase::Run));
+    assert_eq!(
+        wrong.hint.as_deref(),
+        Some("`status` has no field `currentStepIdx`; did you mean `currentStepIndex`?")
+    );
+    assert!(wrong.render_caret().contains(&format!("\n | {}^", " ".repeat(32))));
+    assert_eq!(error("lenn(rollout)").hint.as_deref(), Some("did you mean `len`?"));
+    let wrong = error("'é' == 1");
+    assert_eq!((wrong.line, wrong.column, wrong.phase), (1, 5, Phase::Compile));
+    assert!(error("1..99999999").over_limit);
+}
+
+/// An explanation names the chains of a condition and their values.
+#[test]
+fn explained() {
+    let vars = herald_value::Value::from_json(br#"{"a": {"b": 2}}"#).unwrap();
+    let program = Program::compile("a.b > 1 and a?.c == nil and zzz == nil", Limits::DEFAULT).unwrap();
+    let parts: Vec<(String, String)> =
+        program.explain(&vars).into_iter().map(|part| (part.text, gofmt::to_text(&part.value))).collect();
+    assert!(parts.contains(&("a.b".into(), "2".into())), "{parts:?}");
+    assert!(parts.contains(&("zzz".into(), "<nil>".into())), "{parts:?}");
+}
