@@ -210,7 +210,8 @@ fn template(id: Json, source: &str, env: &Value) -> Json {
             Ok(text) => json!({"id": id, "ok": true, "out": text}),
             Err(error) => {
                 let encoded = base64::engine::general_purpose::STANDARD.encode(error.as_bytes());
-                json!({"id": id, "ok": true, "out_b64": encoded})
+                let text = String::from_utf8_lossy(error.as_bytes());
+                json!({"id": id, "ok": true, "out": text, "out_b64": encoded})
             }
         },
         Err(error) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use herald_core::{
     config::Config,
     decide::{Baseline, Decision, Due, StateChange, Subject as Question, decide},
-    lifecycle::{Cursor, Subject, observe},
+    lifecycle::{Cursor, Observed, Subject, observe},
     notification::RenderError,
     state::State,
     variables::{select_analysis_runs, shape_rollout},
@@ -78,7 +78,10 @@ impl Engine<'_> {
             gone @ Subject::Deleted(_) => gone,
         };
         let baseline = (!silent).then_some(Timestamp::MIN);
-        let observed = observe(known.cursor.as_ref(), &look.observation(rollout), baseline, self.now);
+        let mut observed = observe(known.cursor.as_ref(), &look.observation(rollout), baseline, self.now);
+        if known.cursor.is_none() && !silent {
+            add_step(&mut observed, look, rollout, self.now);
+        }
 
         let shaped = shape_rollout(object, look.workload);
         let previous = look.previous.map(|previous| shape_rollout(previous, look.workload));
@@ -168,6 +171,27 @@ impl Engine<'_> {
             payload: payload::write(&notification)?,
         })
     }
+}
+
+/// A first look that tells what is already true tells the last step of an update, too: the lifecycle itself can't, as
+/// nothing says that the steps before were ever seen.
+fn add_step(observed: &mut Observed, look: &Look<'_>, rollout: Subject<'_>, now: Timestamp) {
+    const STEP: &str = "RolloutStepCompleted";
+    let Some(mut before) = observed.cursor.clone() else { return };
+    let updating = before.status.stable.is_some() && before.status.stable != before.status.hash;
+    let told = observed.occurrences.iter().any(|occurrence| occurrence.reason == STEP);
+    let Some(index) = before.status.index.filter(|index| *index > 0 && updating && !told) else { return };
+    before.status.index = Some(index - 1);
+    before.status.pauses.clear();
+    before.status.controller_pause = false;
+    let again = observe(Some(&before), &look.observation(rollout), Some(Timestamp::MIN), now);
+    let Some(step) = again.occurrences.into_iter().find(|occurrence| occurrence.reason == STEP) else {
+        return;
+    };
+    let later =
+        |reason: &str| matches!(reason, "RolloutPaused" | "RolloutAborted") || reason.starts_with("Analysis");
+    let at = observed.occurrences.iter().position(|occurrence| later(&occurrence.reason));
+    observed.occurrences.insert(at.unwrap_or(observed.occurrences.len()), step);
 }
 
 /// The same notice always has the same id, whoever finds it due.
