@@ -15,7 +15,7 @@ use crate::root;
 
 /// The two languages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A template.
     Template,
     /// An expression.
@@ -24,7 +24,7 @@ pub enum Kind {
 
 impl Kind {
     /// The name in case files.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Template => "template",
             Kind::Expr => "expr",
@@ -34,7 +34,7 @@ impl Kind {
 
 /// What running a case gave.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// A template's text.
     Text(Vec<u8>),
     /// An expression's value: encoded, its Go type, its printed text.
@@ -44,17 +44,17 @@ pub enum Outcome {
 }
 
 /// A case file.
-pub struct File {
+pub(crate) struct File {
     /// The language of its cases.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Its path.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The folder below which `env_ref` is resolved.
-    pub env_dir: PathBuf,
+    pub(crate) env_dir: PathBuf,
 }
 
 /// All case files: our own, and the ones beside the repository where they are there.
-pub fn files() -> Vec<File> {
+pub(crate) fn files() -> Vec<File> {
     let mut files = Vec::new();
     let own = root().join("conformance/vectors");
     let shared = root().join("../shared/vectors");
@@ -75,7 +75,7 @@ pub fn files() -> Vec<File> {
 }
 
 /// Environments by file, read once.
-pub struct Environments {
+pub(crate) struct Environments {
     dir: PathBuf,
     now: jiff::Timestamp,
     texts: HashMap<String, Vec<u8>>,
@@ -83,12 +83,12 @@ pub struct Environments {
 
 impl Environments {
     /// Environments below a folder.
-    pub fn new(dir: &Path) -> Environments {
+    pub(crate) fn new(dir: &Path) -> Environments {
         Environments { dir: dir.to_owned(), now: jiff::Timestamp::now(), texts: HashMap::new() }
     }
 
     /// The environment of a case.
-    pub fn of(&mut self, case: &Case) -> Result<Value> {
+    pub(crate) fn of(&mut self, case: &Case) -> Result<Value> {
         let referred = match &case.env_ref {
             None => None,
             Some(name) => {
@@ -105,7 +105,7 @@ impl Environments {
 }
 
 /// Runs a case.
-pub fn run(kind: Kind, source: &str, env: &Value) -> Outcome {
+pub(crate) fn run(kind: Kind, source: &str, env: &Value) -> Outcome {
     match kind {
         Kind::Template => {
             let template = match Template::parse("t", source, Limits::DEFAULT) {
@@ -132,7 +132,7 @@ pub fn run(kind: Kind, source: &str, env: &Value) -> Outcome {
 }
 
 /// How an outcome differs from what a case wants; `None` if it doesn't.
-pub fn difference(case: &Case, outcome: &Outcome) -> Option<String> {
+pub(crate) fn difference(case: &Case, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Failure(phase, message, _) if case.ok => Some(format!("failed ({phase}): {message}")),
         Outcome::Failure(phase, message, _) => (Some(phase.as_str()) != case.phase.as_deref())

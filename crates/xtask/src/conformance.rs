@@ -25,7 +25,7 @@ fn deliberate() -> Result<BTreeMap<String, String>> {
 }
 
 /// Runs all cases and prints passes and failures by group; fails if any case does.
-pub fn run(show: usize, only: &str) -> Result<()> {
+pub(crate) fn run(show: usize, only: &str) -> Result<()> {
     let deliberate = deliberate()?;
     let mut failures = 0_usize;
     for file in cases::files() {
@@ -67,7 +67,7 @@ pub fn run(show: usize, only: &str) -> Result<()> {
 }
 
 /// Asks the originals for the results of `conformance/cases`.
-pub fn regenerate() -> Result<()> {
+pub(crate) fn regenerate() -> Result<()> {
     for kind in [Kind::Template, Kind::Expr] {
         let path = root().join(format!("conformance/cases/{}.jsonl", kind.name()));
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;

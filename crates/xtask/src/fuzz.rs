@@ -19,7 +19,7 @@ use crate::{
 const BATCH: u64 = 20_000;
 
 /// Runs random programs of both languages.
-pub fn run(count: u64, seed: u64, show: usize) -> Result<()> {
+pub(crate) fn run(count: u64, seed: u64, show: usize) -> Result<()> {
     let env_dir = root().join("conformance/vectors");
     let mut different = 0_usize;
     for kind in [Kind::Template, Kind::Expr] {

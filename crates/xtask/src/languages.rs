@@ -48,7 +48,7 @@ fn is_real(group: &str) -> bool {
 }
 
 /// Prints medians over the real templates and conditions.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     println!(
         "{:10} {:>6} {:>14} {:>14} {:>8}   {:>14} {:>14} {:>8}",
         "", "cases", "Go run ns", "Herald run ns", "faster", "Go compile ns", "Herald", "faster"

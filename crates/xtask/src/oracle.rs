@@ -13,7 +13,11 @@ use serde_json::{Map, Value as Json};
 use crate::root;
 
 /// Answers of the oracle to the cases, in their order.
-pub fn ask(env_dir: &Path, cases: &[Map<String, Json>], bench: bool) -> Result<Vec<Map<String, Json>>> {
+pub(crate) fn ask(
+    env_dir: &Path,
+    cases: &[Map<String, Json>],
+    bench: bool,
+) -> Result<Vec<Map<String, Json>>> {
     let source = root().join("conformance/oracle");
     let binary = root().join("target/oracle");
     let built = Command::new("go")

@@ -15,7 +15,11 @@ const FIELDS: &str = include_str!("fields.tmpl");
 const NOTIFICATIONS: &[(&str, &str, &str)] = &[
     ("rollout-completed", "on-rollout-completed", include_str!("heads/rollout-completed.tmpl")),
     ("rollout-updated", "on-rollout-updated", include_str!("heads/rollout-updated.tmpl")),
-    ("rollout-step-completed", "on-rollout-step-completed", include_str!("heads/rollout-step-completed.tmpl")),
+    (
+        "rollout-step-completed",
+        "on-rollout-step-completed",
+        include_str!("heads/rollout-step-completed.tmpl"),
+    ),
     ("rollout-paused", "on-rollout-paused", include_str!("heads/rollout-paused.tmpl")),
     ("rollout-aborted", "on-rollout-aborted", include_str!("heads/rollout-aborted.tmpl")),
     ("scaling-replicaset", "on-scaling-replica-set", include_str!("heads/scaling-replicaset.tmpl")),

@@ -79,7 +79,9 @@ impl Section for AlertSection {
             url if url.is_empty() => before("generatorURL").unwrap_or_else(|| "".into()),
             url if is_url(&url) => url.into(),
             url => {
-                return Err(RenderError::Section(format!("alertmanager generatorURL is no valid URL: {url}")));
+                return Err(RenderError::Section(format!(
+                    "alertmanager generatorURL is no valid URL: {url}"
+                )));
             }
         };
         Ok(json!({

@@ -148,7 +148,7 @@ const TWO_NUMBERS: &[&str] =
     &["min", "max", "bitand", "bitor", "bitxor", "bitnand", "bitshl", "bitshr", "bitushr"];
 
 /// A random expression.
-pub fn generate(random: &mut Random) -> String {
+pub(crate) fn generate(random: &mut Random) -> String {
     any(random, 4)
 }
 

@@ -219,7 +219,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
 const SHAPES: &[&str] = &["{{", "{{- "];
 
 /// A random template.
-pub fn generate(random: &mut Random) -> String {
+pub(crate) fn generate(random: &mut Random) -> String {
     let mut out = String::new();
     let pieces = 1 + random.below(3);
     body(random, 2, pieces, &mut out);
