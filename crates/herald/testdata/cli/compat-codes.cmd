@@ -1,0 +1,6 @@
+template
+get
+nope
+--config-map
+cm.yaml
+--compat-exit-codes

@@ -1,0 +1,5 @@
+eval
+--expr
+rollout.status.phase + '!'
+--object
+rollout.yaml

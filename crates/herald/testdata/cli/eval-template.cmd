@@ -1,0 +1,5 @@
+eval
+--template
+{{.rollout.metadata.name | upper}}
+--object
+rollout.yaml

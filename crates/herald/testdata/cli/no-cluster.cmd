@@ -1,0 +1,6 @@
+template
+notify
+first
+web
+--config-map
+cm.yaml

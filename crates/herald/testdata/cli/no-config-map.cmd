@@ -1,0 +1,4 @@
+template
+get
+--config-map
+secret.yaml

@@ -1,0 +1,6 @@
+template
+notify
+fails
+rollout.yaml
+--config-map
+cm.yaml

@@ -1,0 +1,8 @@
+template
+notify
+first
+rollout.yaml
+--config-map
+cm.yaml
+--recipient
+closed:x

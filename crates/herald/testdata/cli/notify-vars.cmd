@@ -1,0 +1,9 @@
+template
+notify
+second,first
+--vars
+vars.json
+--config-map
+cm.yaml
+--secret
+:empty

@@ -1,0 +1,7 @@
+template
+get
+second
+--config-map
+cm.yaml
+-o
+json

@@ -1,0 +1,6 @@
+template
+get
+--config-map
+cm.yaml
+-o
+name

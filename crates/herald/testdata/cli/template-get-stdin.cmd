@@ -1,0 +1,5 @@
+template
+get
+second
+--config-map
+-

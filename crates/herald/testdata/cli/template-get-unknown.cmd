@@ -1,0 +1,5 @@
+template
+get
+nope
+--config-map
+cm.yaml

@@ -1,0 +1,7 @@
+trigger
+get
+on-event
+-o
+json
+--config-map
+cm.yaml

@@ -1,0 +1,4 @@
+trigger
+get
+--config-map
+cm.yaml

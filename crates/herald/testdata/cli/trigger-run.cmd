@@ -1,0 +1,6 @@
+trigger
+run
+on-degraded
+rollout.yaml
+--config-map
+cm.yaml
