@@ -35,6 +35,7 @@
 mod clock;
 mod courier;
 mod error;
+mod handles;
 mod notice;
 mod outbox;
 mod sqlite;
@@ -46,7 +47,8 @@ pub use self::{
         Policies, Rate, Report, RetryPolicy, ServicePolicy,
     },
     error::OutboxError,
+    handles::HandleCache,
     notice::{Attempt, Filter, HistoryEntry, LaneKey, Notice, ObjectRef, Outcome, Place, Queued, Receipt},
-    outbox::{Batch, HandleKey, Outbox, Retention, StateEntry},
+    outbox::{Batch, Done, HandleKey, Outbox, Retention, StateEntry},
     sqlite::{Access, SqliteOutbox},
 };

@@ -107,6 +107,8 @@ pub struct Queued {
     pub place: Place,
     /// The notice's id.
     pub id: String,
+    /// Its trigger.
+    pub trigger: String,
     /// Its lane.
     pub lane: LaneKey,
     /// When it became due for the first time.
@@ -130,12 +132,22 @@ pub enum Outcome {
     DeadLetter,
     /// Dropped by a person.
     Dropped,
+    /// Not delivered, because it became due in a time that is muted.
+    Muted,
+    /// Delivered as part of a digest, a notice of its own; the reason names it.
+    Grouped,
 }
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Outcome; 4] =
-        [Outcome::Pending, Outcome::Delivered, Outcome::DeadLetter, Outcome::Dropped];
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Pending,
+        Outcome::Delivered,
+        Outcome::DeadLetter,
+        Outcome::Dropped,
+        Outcome::Muted,
+        Outcome::Grouped,
+    ];
 
     /// The word for it in output, filters and metrics.
     pub fn label(self) -> &'static str {
@@ -144,6 +156,8 @@ impl Outcome {
             Outcome::Delivered => "delivered",
             Outcome::DeadLetter => "dead-letter",
             Outcome::Dropped => "dropped",
+            Outcome::Muted => "muted",
+            Outcome::Grouped => "grouped",
         }
     }
 
@@ -153,6 +167,8 @@ impl Outcome {
             Outcome::Delivered => 1,
             Outcome::DeadLetter => 2,
             Outcome::Dropped => 3,
+            Outcome::Muted => 4,
+            Outcome::Grouped => 5,
         }
     }
 

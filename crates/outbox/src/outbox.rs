@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::{Attempt, Filter, HistoryEntry, LaneKey, Notice, OutboxError, Place, Queued, Receipt};
+use crate::{Attempt, Filter, HistoryEntry, LaneKey, Notice, OutboxError, Outcome, Place, Queued, Receipt};
 
 /// A piece of state to write: (scope, key, value). The outbox doesn't look into values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,21 @@ pub struct Batch {
     pub put_state: Vec<StateEntry>,
     /// State to forget: (scope, key).
     pub delete_state: Vec<(String, String)>,
+    /// Notices that are done without a delivery of their own.
+    pub done: Vec<Done>,
+}
+
+/// A waiting notice that is done without a delivery of its own. One that doesn't wait any more stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Its id.
+    pub id: String,
+    /// Muted or grouped.
+    pub outcome: Outcome,
+    /// Since when.
+    pub at: Timestamp,
+    /// By what, or into what.
+    pub reason: String,
 }
 
 /// A remembered message at a service (Slack's ts and channel, a check's id), by instance, recipient and grouping key.
@@ -111,6 +126,8 @@ pub trait Outbox: Send + Sync + 'static {
     async fn get_handle(&self, key: &HandleKey) -> Result<Option<String>, OutboxError>;
     /// Remembers a message.
     async fn put_handle(&self, key: &HandleKey, json: String, now: Timestamp) -> Result<(), OutboxError>;
+    /// The remembered messages that changed last, newest first.
+    async fn handles(&self, limit: u32) -> Result<Vec<(HandleKey, String)>, OutboxError>;
     /// Forgets a message.
     async fn delete_handle(&self, key: &HandleKey) -> Result<(), OutboxError>;
 

@@ -166,6 +166,10 @@ impl Outbox for SqliteOutbox {
         self.write(move |db| rows::put_handle(db, &key, &json, now)).await
     }
 
+    async fn handles(&self, limit: u32) -> Result<Vec<(HandleKey, String)>, OutboxError> {
+        self.lister.run(move |db| rows::handles(db, limit)).await
+    }
+
     async fn delete_handle(&self, key: &HandleKey) -> Result<(), OutboxError> {
         let key = key.clone();
         self.write(move |db| rows::delete_handle(db, &key)).await

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 
 use crate::{
-    Attempt, Batch, Filter, HandleKey, HistoryEntry, LaneKey, Notice, ObjectRef, Outcome, Place, Queued,
+    Attempt, Batch, Done, Filter, HandleKey, HistoryEntry, LaneKey, Notice, ObjectRef, Outcome, Place, Queued,
     Receipt, Retention,
 };
 
@@ -64,10 +64,16 @@ pub(super) fn commit(db: &Connection, batch: &Batch) -> Result<Vec<String>> {
     for (scope, key) in &batch.delete_state {
         delete.execute(params![scope, key])?;
     }
+    let mut done = db.prepare_cached(
+        "UPDATE notice SET outcome = ?2, finished = ?3, reason = ?4 WHERE id = ?1 AND outcome = 0",
+    )?;
+    for Done { id, outcome, at, reason } in &batch.done {
+        done.execute(params![id, outcome.code(), millis(*at), reason])?;
+    }
     Ok(new)
 }
 
-const QUEUED: &str = "SELECT place, id, lane, created, due, attempts, waited FROM notice";
+const QUEUED: &str = "SELECT place, id, lane, created, due, attempts, waited, \"trigger\" FROM notice";
 
 fn queued(row: &Row<'_>) -> Result<Queued> {
     Ok(Queued {
@@ -78,6 +84,7 @@ fn queued(row: &Row<'_>) -> Result<Queued> {
         due: time(row.get(4)?),
         attempts: row.get(5)?,
         waited: duration(row.get(6)?),
+        trigger: row.get(7)?,
     })
 }
 
@@ -317,6 +324,15 @@ pub(super) fn put_handle(db: &Connection, key: &HandleKey, json: &str, now: Time
     Ok(())
 }
 
+pub(super) fn handles(db: &Connection, limit: u32) -> Result<Vec<(HandleKey, String)>> {
+    db.prepare_cached("SELECT instance, recipient, key, value FROM handle ORDER BY updated DESC LIMIT ?1")?
+        .query_map([limit], |row| {
+            let key = HandleKey { instance: row.get(0)?, recipient: row.get(1)?, key: row.get(2)? };
+            Ok((key, row.get(3)?))
+        })?
+        .collect()
+}
+
 pub(super) fn delete_handle(db: &Connection, key: &HandleKey) -> Result<()> {
     db.prepare_cached("DELETE FROM handle WHERE instance = ?1 AND recipient = ?2 AND key = ?3")?
         .execute([&key.instance, &key.recipient, &key.key])?;
@@ -345,7 +361,7 @@ pub(super) fn prune(db: &Connection, retention: Retention, now: Timestamp) -> Re
     let too_big = used_bytes(db)? > retention.bytes;
     let oldest: Vec<(Place, String, i64)> = db
         .prepare_cached(
-            "SELECT place, id, coalesce(finished, created) FROM notice WHERE outcome IN (1, 3) ORDER BY place LIMIT ?1",
+            "SELECT place, id, coalesce(finished, created) FROM notice WHERE outcome IN (1, 3, 4, 5) ORDER BY place LIMIT ?1",
         )?
         .query_map([retention.step], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_>>()?;
@@ -374,7 +390,7 @@ pub(super) fn check(db: &Connection) -> Result<Vec<String>> {
         findings.push(format!("{strays} attempts belong to no notice"));
     }
     let unknown: i64 =
-        db.query_row("SELECT count(*) FROM notice WHERE outcome NOT IN (0, 1, 2, 3)", [], |row| row.get(0))?;
+        db.query_row("SELECT count(*) FROM notice WHERE outcome NOT IN (0, 1, 2, 3, 4, 5)", [], |row| row.get(0))?;
     if unknown > 0 {
         findings.push(format!("{unknown} notices have an unknown outcome"));
     }

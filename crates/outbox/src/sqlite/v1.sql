@@ -1,5 +1,5 @@
 -- One table for what waits and for history: the id's uniqueness is the dedupe, over both.
--- Times are milliseconds since 1970 (UTC). outcome: 0 pending, 1 delivered, 2 dead letter, 3 dropped.
+-- Times are milliseconds since 1970 (UTC). outcome: 0 pending, 1 delivered, 2 dead letter, 3 dropped, 4 muted, 5 grouped.
 CREATE TABLE notice (
   place     INTEGER PRIMARY KEY AUTOINCREMENT,
   id        TEXT    NOT NULL UNIQUE,
