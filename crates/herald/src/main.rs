@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod failure;
 mod input;
+mod operator;
 mod output;
 mod pipeline;
 mod table;

@@ -1,5 +1,8 @@
 //! `herald run DIR` as a process, against a recording webhook sink.
 
+// Helpers of tests may fail loudly, too.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,

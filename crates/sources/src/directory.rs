@@ -51,6 +51,8 @@ struct FileState {
     objects: Vec<(ObjectKey, Value)>,
     /// What is wrong with it, and whether that was told.
     broken: Option<(String, bool)>,
+    /// It was not there at the last look. Some editors move a file away before they write it anew.
+    missing: bool,
 }
 
 /// A directory of manifests.
@@ -101,7 +103,13 @@ impl Directory {
         for path in &paths {
             self.read(path);
         }
-        self.files.retain(|path, _| paths.binary_search(path).is_ok());
+        let patient = self.patient;
+        self.files.retain(|path, file| {
+            let there = paths.binary_search(path).is_ok();
+            let keep = there || patient && !file.missing;
+            file.missing = !there;
+            keep
+        });
         self.compare(&mut scan);
         self.told.retain(|problem| self.files.contains_key(&problem.file) || problem.file == self.root);
         scan
@@ -405,6 +413,21 @@ mod tests {
         assert_eq!(directory.scan(), Scan::default());
         fs::rename(&elsewhere, dir.path()).unwrap();
         assert_eq!(directory.scan(), Scan::default());
+    }
+
+    #[test]
+    fn a_file_that_is_just_being_replaced_was_not_deleted() {
+        let (dir, mut directory) = scene();
+        directory.be_patient();
+        write(&dir, "a.yaml", ROLLOUT, 0);
+        directory.scan();
+        fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        assert_eq!(directory.scan(), Scan::default());
+        write(&dir, "a.yaml", ROLLOUT, 1);
+        assert_eq!(directory.scan(), Scan::default());
+        fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        assert_eq!(directory.scan(), Scan::default());
+        assert_eq!(keys(&directory.scan()), ["-Rollout shop/web"]);
     }
 
     #[test]

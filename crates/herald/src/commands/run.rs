@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
+    operator::Health,
     pipeline::{
         configuration::{self, Active, Builder},
         deliver::Services,
@@ -54,6 +55,12 @@ pub(crate) struct RunArgs {
     /// At the first run on a directory, deliver what is already true
     #[arg(long)]
     notify_existing: bool,
+    /// Port of /healthz and /readyz; 0 is none
+    #[arg(long = "healthzPort", value_name = "PORT", default_value_t = 0, env = "HERALD_HEALTHZ_PORT")]
+    healthz_port: u16,
+    /// Port of /metrics; 0 is none
+    #[arg(long = "metricsPort", value_name = "PORT", default_value_t = 0, env = "HERALD_METRICS_PORT")]
+    metrics_port: u16,
 }
 
 /// Runs it.
@@ -74,6 +81,7 @@ struct Runner<'a> {
     builder: Builder,
     active: watch::Sender<Arc<Active>>,
     reporter: Arc<Reporter>,
+    health: Arc<Health>,
     /// Rollouts to look at.
     waiting: BTreeSet<ObjectKey>,
     /// Whether objects of former runs were compared with what is there.
@@ -105,6 +113,7 @@ impl<'a> Runner<'a> {
             outbox: Arc::new(outbox),
             builder,
             active: watch::Sender::new(Arc::new(empty)),
+            health: Health::new(reporter.clone()),
             reporter,
             waiting: BTreeSet::new(),
             swept: false,
@@ -114,6 +123,7 @@ impl<'a> Runner<'a> {
     async fn run(mut self) -> Outcome {
         let first = self.outbox.get_state(BASELINE.0, BASELINE.1).await?.is_none();
         let silent = first && !self.args.once && !self.args.notify_existing;
+        self.health.serve(&[self.args.healthz_port, self.args.metrics_port]).await?;
         self.scan()?;
         // Even a directory without a ConfigMap has a configuration: the catalog.
         self.configure()?;
@@ -124,6 +134,7 @@ impl<'a> Runner<'a> {
             let entry = StateEntry { scope: BASELINE.0.into(), key: BASELINE.1.into(), value };
             self.outbox.commit(Batch { put_state: vec![entry], ..Batch::default() }).await?;
         }
+        self.health.is_ready();
         if self.args.once { self.once().await } else { self.watch().await }
     }
 
@@ -135,6 +146,7 @@ impl<'a> Runner<'a> {
             Arc::new(SystemClock::default()),
             CourierOptions::default(),
         )
+        .observed_by(self.health.clone())
     }
 
     async fn once(self) -> Outcome {

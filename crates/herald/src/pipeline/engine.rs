@@ -182,6 +182,8 @@ fn add_step(observed: &mut Observed, look: &Look<'_>, rollout: Subject<'_>, now:
     let told = observed.occurrences.iter().any(|occurrence| occurrence.reason == STEP);
     let Some(index) = before.status.index.filter(|index| *index > 0 && updating && !told) else { return };
     before.status.index = Some(index - 1);
+    // Something else moved with it, so that it wasn't a person.
+    before.progressing = None;
     before.status.pauses.clear();
     before.status.controller_pause = false;
     let again = observe(Some(&before), &look.observation(rollout), Some(Timestamp::MIN), now);
