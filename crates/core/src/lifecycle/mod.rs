@@ -21,11 +21,12 @@
 //! # Ok::<(), herald_value::DecodeError>(())
 //! ```
 //!
-//! [`reasons::REASONS`] lists everything that can be told.
+//! [`reasons::REASONS`] lists everything that can be told; what no object shows is told by [`events`].
 
 mod before;
 mod cursor;
 mod derive;
+pub mod events;
 mod journey;
 pub mod reasons;
 mod related;

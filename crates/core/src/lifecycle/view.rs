@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cursor::{Before, Cursor};
 
 /// The controller's field manager: the name of its program.
-const CONTROLLER: &str = "rollouts-controller";
+pub(super) const CONTROLLER: &str = "rollouts-controller";
 const REVISION: &str = "rollout.argoproj.io/revision";
 const REVISION_HISTORY: &str = "rollout.argoproj.io/revision-history";
 
@@ -68,7 +68,7 @@ pub(super) struct Plugin<'a> {
     pub(super) updated: Option<Timestamp>,
 }
 
-fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
+pub(super) fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
     value.path(path).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
@@ -91,7 +91,7 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-fn revision_of(value: &Value) -> i64 {
+pub(super) fn revision_of(value: &Value) -> i64 {
     text(value, &["metadata", "annotations", REVISION]).and_then(|t| t.parse().ok()).unwrap_or(0)
 }
 
