@@ -112,7 +112,7 @@ fn shown(template: &TemplateConfig) -> Node {
         return Node { kind: Kind::Null, at: yaml::Position::default() };
     };
     if let Kind::Map(entries) = &mut node.kind {
-        entries.retain(|(key, _, node)| !node.is_null() && !(key == "message" && node.text() == Some("")));
+        entries.retain(|(key, _, node)| !(node.is_null() || key == "message" && node.text() == Some("")));
         entries.sort_by_key(|(key, ..)| key != "message");
     }
     node

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use herald_core::{
     config::Config,
-    decide::{Baseline, Decision, Due, StateChange, Subject as Question, decide},
+    decide::{Baseline, Decision, Due, Held, StateChange, Subject as Question, Turn, decide},
     lifecycle::{Cursor, Observed, Subject, observe},
-    notification::RenderError,
+    notification::{Notification, RenderError},
     state::State,
     variables::{select_analysis_runs, shape_rollout},
 };
-use herald_outbox::{Batch, Notice, ObjectRef, Outbox, OutboxError, StateEntry};
+use herald_outbox::{Batch, Done, Notice, ObjectRef, Outbox, OutboxError, Outcome, StateEntry};
 use herald_value::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub(crate) struct Known {
     /// How often a key was forgotten: a condition that holds again is another notice.
     #[serde(default)]
     repeated: BTreeMap<String, u32>,
+    /// What holds since when, for `for`, `resolve` and `repeatEvery`.
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    held: Held,
 }
 
 /// What looks at Rollouts need.
@@ -95,6 +98,7 @@ impl Engine<'_> {
             previous: previous.as_ref(),
             occurrences: &observed.occurrences,
             state: &state,
+            held: &known.held,
             now: self.now,
             baseline: if silent { Baseline::Silent } else { Baseline::Notify },
         };
@@ -127,24 +131,39 @@ impl Engine<'_> {
             uid: text(object, &["metadata", "uid"]).to_owned(),
         };
         let mut batch = Batch::default();
-        for due in &decision.due {
-            match self.notice(due, &object_ref, known.repeated.get(&due.key).copied().unwrap_or(0)) {
-                Ok(notice) => batch.enqueue.push(notice),
-                Err(message) => {
+        let mut given_up = Vec::new();
+        for due in std::mem::take(&mut decision.due) {
+            let rendered = self.render(&due).and_then(|notification| payload::write(&notification));
+            match rendered {
+                Ok(payload) => batch.enqueue.push(self.notice(&due, &object_ref, &known, payload)),
+                Err(reason) if due.comes_again() => {
                     // Not recorded, so that it is sent once the template is repaired.
-                    decision.state.forget(&due.key);
-                    let file = look.file.map(|file| format!("{}: ", file.display())).unwrap_or_default();
-                    self.reporter.problem(&format!(
-                        "{file}{}: trigger `{}` for {}: {message}",
-                        look.key, due.trigger, due.destination
-                    ));
+                    decision.take_back(&due);
+                    self.tell(look, &due, &reason);
                 }
+                Err(reason) => given_up.push((due, reason)),
             }
+        }
+        given_up.extend(decision.undeliverable.drain(..).map(|lost| (lost.due, lost.reason)));
+        for (due, reason) in given_up {
+            self.tell(look, &due, &reason);
+            // Its templates may be usable, so that it can be sent by hand once the service is there.
+            let rendered = self.render(&due).and_then(|notification| payload::write(&notification));
+            let Ok(payload) = rendered.or_else(|_| payload::missing(&reason)) else { continue };
+            let notice = self.notice(&due, &object_ref, &known, payload);
+            batch.done.push(Done {
+                id: notice.id.clone(),
+                outcome: Outcome::DeadLetter,
+                at: self.now,
+                reason,
+            });
+            batch.enqueue.push(notice);
         }
         let gone = matches!(look.rollout, Subject::Deleted(_));
         known.namespace.clone_from(&object_ref.namespace);
         known.name.clone_from(&object_ref.name);
         known.cursor = cursor;
+        known.held = std::mem::take(&mut decision.held);
         known.sent = decision.state.to_text().unwrap_or_default();
         match serde_json::to_vec(&known) {
             Ok(value) if !gone => batch.put_state.push(StateEntry { scope: SCOPE.into(), key, value }),
@@ -153,14 +172,26 @@ impl Engine<'_> {
         batch
     }
 
-    fn notice(&self, due: &Due, object: &ObjectRef, repetition: u32) -> Result<Notice, String> {
+    fn tell(&self, look: &Look<'_>, due: &Due, reason: &str) {
+        let file = look.file.map(|file| format!("{}: ", file.display())).unwrap_or_default();
+        self.reporter.problem(&format!(
+            "{file}{}: trigger `{}` for {}: {reason}",
+            look.key, due.trigger, due.destination
+        ));
+    }
+
+    fn render(&self, due: &Due) -> Result<Notification, String> {
         let rendered = self.config.render(&due.send, &due.vars, &due.destination, self.now);
-        let notification = rendered.map_err(|error| match error {
+        rendered.map_err(|error| match error {
             RenderError::Template(error) => error.render_caret(),
             other => other.to_string(),
-        })?;
+        })
+    }
+
+    fn notice(&self, due: &Due, object: &ObjectRef, known: &Known, payload: Vec<u8>) -> Notice {
+        let repetition = known.repeated.get(&due.key).copied().unwrap_or(0);
         let occurrence = due.occurrence.as_ref().map_or("", |occurrence| occurrence.id.as_str());
-        Ok(Notice {
+        Notice {
             id: notice_id(&object.uid, due, occurrence, repetition),
             object: object.clone(),
             trigger: due.trigger.to_string(),
@@ -168,8 +199,8 @@ impl Engine<'_> {
             recipient: due.destination.recipient.to_string(),
             created: self.now,
             due_after: self.now,
-            payload: payload::write(&notification)?,
-        })
+            payload,
+        }
     }
 }
 
@@ -204,6 +235,9 @@ fn notice_id(uid: &str, due: &Due, occurrence: &str, repetition: u32) -> String 
     for part in [uid, &due.key, occurrence, &destination, &repetition] {
         hash.update(part.as_bytes());
         hash.update([0]);
+    }
+    if due.turn != Turn::First {
+        hash.update(due.turn.to_string().as_bytes());
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,13 +8,26 @@ const VERSION: u8 = 1;
 #[derive(Serialize, Deserialize)]
 struct Payload {
     v: u8,
+    #[serde(default)]
     notification: Notification,
+    /// Why there is no notification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
 }
 
 /// The notification as bytes.
 pub(crate) fn write(notification: &Notification) -> Result<Vec<u8>, String> {
-    serde_json::to_vec(&Payload { v: VERSION, notification: notification.clone() })
-        .map_err(|e| format!("the notification can't be stored: {e}"))
+    store(&Payload { v: VERSION, notification: notification.clone(), missing: None })
+}
+
+/// A notification that could not be made.
+pub(crate) fn missing(reason: &str) -> Result<Vec<u8>, String> {
+    let notification = Notification::default();
+    store(&Payload { v: VERSION, notification, missing: Some(reason.to_owned()) })
+}
+
+fn store(payload: &Payload) -> Result<Vec<u8>, String> {
+    serde_json::to_vec(payload).map_err(|e| format!("the notification can't be stored: {e}"))
 }
 
 /// The notification of a payload.
@@ -24,5 +37,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Notification, String> {
     if payload.v > VERSION {
         return Err(format!("the stored notification has form {}, this version knows {VERSION}", payload.v));
     }
-    Ok(payload.notification)
+    match payload.missing {
+        Some(reason) => Err(format!("the notification could not be made when it was due: {reason}")),
+        None => Ok(payload.notification),
+    }
 }
