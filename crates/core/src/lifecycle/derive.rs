@@ -111,8 +111,7 @@ impl<'a> Derivation<'a> {
         if let Some(images) = images(current) {
             facts.insert("images".to_owned(), images);
         }
-        let previous = self.earlier.status.stable.as_deref().filter(|stable| Some(*stable) != current);
-        if let Some(images) = images(previous) {
+        if let Some(images) = images(self.previous_hash()) {
             facts.insert("previousImages".to_owned(), images);
         }
         let uid = self.later.uid;
@@ -125,6 +124,18 @@ impl<'a> Derivation<'a> {
             facts,
             object: Some(object.unwrap_or_else(|| self.shape(self.later.raw))),
         }
+    }
+
+    /// The pod hash of what ran before the current one: the stable version, or where that is not known, the
+    /// ReplicaSet of the revision below.
+    fn previous_hash(&self) -> Option<&str> {
+        let current = self.later.hash;
+        let stable = [self.earlier.status.stable.as_deref(), self.later.stable];
+        let revision = self.revision_of(current);
+        let below =
+            self.replica_sets.iter().filter(|rs| revision.is_some_and(|revision| rs.revision() < revision));
+        let older = below.max_by_key(|rs| rs.revision()).and_then(|rs| rs.hash());
+        stable.into_iter().chain([older]).flatten().find(|hash| Some(*hash) != current)
     }
 
     pub(super) fn emit(
