@@ -164,6 +164,15 @@ fn is_ours(derived: &Derived) -> bool {
     reasons::find(&derived.occurrence.reason).is_some_and(|known| known.origin == Origin::Ours)
 }
 
+/// Whether an Event told it.
+fn is_heard(derived: &Derived) -> bool {
+    let canary = |o: &Value| o.path(&["spec", "strategy", "canary"]).is_some_and(|c| !c.is_nil());
+    reasons::find(&derived.occurrence.reason).is_some_and(|known| match known.origin {
+        Origin::EventOnly => true,
+        _ => known.reason == "SwitchService" && derived.occurrence.object.as_ref().is_some_and(canary),
+    })
+}
+
 fn version(sent: &Sent) -> &str {
     text(&sent.object, &["metadata", "resourceVersion"])
 }
@@ -230,6 +239,14 @@ impl SubjectReport {
     fn pair(&mut self, sent: Option<&Sent>, derived: Option<&Derived>, all: &[&Sent]) {
         let meant = match (sent, derived) {
             (Some(sent), None) => meant_to_miss(sent, all),
+            (Some(_), Some(derived)) if is_heard(derived) => {
+                Some("its Event comes by a watch of its own, when the Rollout has gone on")
+            }
+            (None, Some(derived))
+                if is_heard(derived) && all.iter().all(|sent| sent.trigger != trigger(derived)) =>
+            {
+                Some("the controller's configuration in the recording has no such trigger")
+            }
             (None, Some(derived)) if derived.occurrence.reason == "NewReplicaSetCreated" => Some(
                 "the controller lost a conflict after it had created the ReplicaSet, and reports it as found",
             ),
@@ -269,10 +286,10 @@ fn meant_to_miss(missing: &Sent, all: &[&Sent]) -> Option<&'static str> {
     let same = |other: &&&Sent| other.trigger == missing.trigger && version(other) == version(missing);
     if missing.trigger == UNORDERED {
         Some("the controller reports every Rollout again whenever it starts")
-    } else if known.is_some_and(|known| known.origin == Origin::EventOnly) {
-        Some("only its Kubernetes Event shows it")
-    } else if missing.trigger == "on-switch-service" && canary {
-        Some("the Services of a canary are not watched")
+    } else if known.is_some_and(|known| known.origin == Origin::EventOnly)
+        || missing.trigger == "on-switch-service" && canary
+    {
+        Some("only its Kubernetes Event shows it, and the controller's client dropped that")
     } else if missing.trigger != "on-scaling-replica-set" && all.iter().filter(same).count() > 1 {
         Some("the controller sent it more than once")
     } else {

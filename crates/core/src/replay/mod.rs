@@ -12,7 +12,11 @@ pub use compare::{Difference, DifferenceKind, ReplayReport, Row, SubjectReport};
 pub use recording::{Form, Kind, Recording, RecordingError, Sent, Watched};
 
 use crate::{
-    lifecycle::{Cursor, Observation, Observed, Subject, observe},
+    lifecycle::{
+        Cursor, Observation, Observed, Subject,
+        events::{EventObserved, EventRecord, observe_event},
+        observe,
+    },
     occurrence::Occurrence,
 };
 
@@ -81,6 +85,9 @@ fn replay(recording: &Recording, restart: Restart) -> World {
         if restart == Restart::Always {
             world.restart();
         }
+        if seen.kind == Kind::Event {
+            world.hear(&seen.object, seen.at, baseline);
+        }
         for uid in world.concerned(seen) {
             world.look(&uid, seen.at, baseline);
         }
@@ -100,6 +107,7 @@ struct World {
     objects: BTreeMap<(Kind, String), Value>,
     deleted: BTreeMap<String, Value>,
     cursors: BTreeMap<String, Cursor>,
+    records: BTreeMap<String, EventRecord>,
     derived: Vec<Derived>,
 }
 
@@ -133,6 +141,10 @@ impl World {
             let read = serde_json::to_string(cursor).ok().and_then(|text| serde_json::from_str(&text).ok());
             *cursor = read.unwrap_or_default();
         }
+        for record in self.records.values_mut() {
+            let read = serde_json::to_string(record).ok().and_then(|text| serde_json::from_str(&text).ok());
+            *record = read.unwrap_or_default();
+        }
     }
 
     fn look_at_all(&mut self, at: Timestamp, baseline: Option<Timestamp>) {
@@ -145,6 +157,25 @@ impl World {
         for uid in all {
             self.look(&uid, at, baseline);
         }
+        let events = self.objects.iter().filter(|((kind, _), _)| *kind == Kind::Event);
+        for event in events.map(|(_, event)| event.clone()).collect::<Vec<_>>() {
+            self.hear(&event, at, baseline);
+        }
+    }
+
+    fn hear(&mut self, event: &Value, at: Timestamp, baseline: Option<Timestamp>) {
+        let uid = recording::text(event, &["involvedObject", "uid"]).to_owned();
+        let rollout = self.objects.get(&(Kind::Rollout, uid.clone()));
+        let EventObserved { record, occurrence } =
+            observe_event(self.records.get(&uid), event, rollout, baseline, at);
+        self.derived.extend(occurrence.map(|occurrence| Derived {
+            at,
+            uid: uid.clone(),
+            name: recording::text(event, &["involvedObject", "name"]).to_owned(),
+            version: recording::text(event, &["involvedObject", "resourceVersion"]).to_owned(),
+            occurrence,
+        }));
+        self.records.extend(record.map(|record| (uid, record)));
     }
 
     fn look(&mut self, uid: &str, at: Timestamp, baseline: Option<Timestamp>) {

@@ -16,6 +16,8 @@ pub enum Kind {
     AnalysisRun,
     /// `Experiment`
     Experiment,
+    /// A Kubernetes `Event`
+    Event,
 }
 
 /// One observation of a watch.
@@ -110,6 +112,10 @@ impl Recording {
                     let deleted = text(&entry, &["type"]) == "DELETED";
                     recording.watched.push(Watched { at, kind, deleted, object });
                 }
+                "event" => {
+                    let deleted = text(&entry, &["type"]) == "DELETED";
+                    recording.watched.push(Watched { at, kind: Kind::Event, deleted, object });
+                }
                 "notification" if is_rollout(&object) => {
                     let trigger = text(&entry, &["trigger"]).to_owned();
                     if !trigger.starts_with("when-") {
@@ -181,7 +187,7 @@ pub enum Form {
     HalfMissing(u64),
     /// Each version comes twice.
     Twice,
-    /// ReplicaSets, AnalysisRuns and Experiments come that many milliseconds late.
+    /// All but the Rollouts comes that many milliseconds late.
     Late(i64),
     /// `managedFields` are stripped, as some watches do.
     NoManagers,
