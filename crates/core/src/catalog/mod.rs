@@ -31,6 +31,35 @@ const NOTIFICATIONS: &[(&str, &str, &str)] = &[
 /// The template for every reason that has none of its own.
 const ANY_EVENT: (&str, &str) = ("rollout-event", include_str!("heads/rollout-event.tmpl"));
 
+/// A trigger that nothing fires: it holds, or it doesn't.
+struct StateTrigger {
+    trigger: &'static str,
+    description: &'static str,
+    when: &'static str,
+    once_per: &'static str,
+    /// How long it must hold.
+    hold: &'static str,
+    template: &'static str,
+    head: &'static str,
+}
+
+const STATES: &[StateTrigger] = &[StateTrigger {
+    trigger: "on-rollout-stuck-in-pause",
+    description: "The rollout has waited for a person for half an hour; a pause step with a duration is no such wait.",
+    when: "rollout.status.phase == 'Paused' && get(get(get(rollout.spec.strategy.canary ?? {}, 'steps') ?? [], \
+           rollout.status.currentStepIndex ?? 0) ?? {}, 'pause')?.duration == nil",
+    // The condition tells one pause from the next, also where a person set `spec.paused`.
+    once_per: "find(rollout.status.conditions ?? [], .type == 'Paused')?.lastTransitionTime ?? ''",
+    hold: "30m",
+    template: "rollout-stuck-in-pause",
+    head: include_str!("heads/rollout-stuck-in-pause.tmpl"),
+}];
+
+/// The triggers of the catalog that are no occurrences: name, what they say, how long it must hold.
+pub fn state_triggers() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    STATES.iter().map(|state| (state.trigger, state.description, state.hold))
+}
+
 /// Where each format goes in a template: parent key, key, layout.
 const FORMATS: &[(Option<&str>, &str, &str)] = &[
     (None, "message", include_str!("formats/message.tmpl")),
@@ -53,6 +82,14 @@ pub fn data() -> BTreeMap<String, String> {
     for reason in REASONS {
         data.entry(format!("trigger.{}", reason.trigger))
             .or_insert_with(|| condition(reason.trigger, template));
+    }
+    for state in STATES {
+        let StateTrigger { trigger, description, when, once_per, hold, template, head } = state;
+        data.insert(format!("template.{template}"), compose(head));
+        let condition = format!(
+            "- description: \"{description}\"\n  when: {when}\n  oncePer: {once_per}\n  for: {hold}\n  send: [{template}]\n"
+        );
+        data.insert(format!("trigger.{trigger}"), condition);
     }
     data
 }
@@ -79,4 +116,102 @@ fn compose(head: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use herald_expr::Program;
+    use herald_value::{Value, limits::Limits};
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        config::{Config, ConfigInput},
+        notification::{RenderContext, RenderError, Section, ServiceTypes},
+        yaml::{Node, YamlError},
+    };
+
+    #[test]
+    fn stuck_in_pause_holds_while_a_person_is_waited_for() {
+        let state = &STATES[0];
+        let run = |source: &str, rollout: &str| {
+            let vars = Value::from_json(format!("{{\"rollout\": {rollout}}}").as_bytes()).unwrap();
+            Program::compile(source, Limits::DEFAULT).unwrap().run(&vars, Limits::DEFAULT).unwrap()
+        };
+        let canary = |status: &str| {
+            format!(
+                r#"{{"spec":{{"strategy":{{"canary":{{"steps":[{{"setWeight":20}},{{"pause":{{}}}},{{"pause":{{"duration":"2h"}}}}]}}}}}},
+                "status":{status}}}"#
+            )
+        };
+        for (holds, rollout) in [
+            (true, canary(r#"{"phase":"Paused","currentStepIndex":1}"#)),
+            (false, canary(r#"{"phase":"Paused","currentStepIndex":2}"#)),
+            (true, canary(r#"{"phase":"Paused","currentStepIndex":3}"#)),
+            (false, canary(r#"{"phase":"Progressing","currentStepIndex":1}"#)),
+            (false, canary("{}")),
+            (true, r#"{"spec":{"strategy":{"blueGreen":{}}},"status":{"phase":"Paused"}}"#.to_owned()),
+        ] {
+            assert_eq!(run(state.when, &rollout), Value::Bool(holds), "{rollout}");
+        }
+        let paused = canary(
+            r#"{"conditions":[{"type":"Healthy"},{"type":"Paused","lastTransitionTime":"2026-01-01T00:00:00Z"}]}"#,
+        );
+        assert_eq!(run(state.once_per, &paused), Value::str("2026-01-01T00:00:00Z"));
+        assert_eq!(run(state.once_per, &canary("{}")), Value::str(""));
+    }
+
+    /// Sections of services are theirs to test.
+    struct MessageOnly;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Section for Nothing {
+        fn render(
+            &self,
+            _: &RenderContext<'_>,
+            _: Option<&serde_json::Value>,
+        ) -> Result<serde_json::Value, RenderError> {
+            Ok(serde_json::Value::Null)
+        }
+    }
+
+    impl ServiceTypes for MessageOnly {
+        fn knows(&self, _: &str) -> bool {
+            true
+        }
+
+        fn has_section(&self, _: &str) -> bool {
+            true
+        }
+
+        fn parse_section(&self, _: &str, _: &Node) -> Result<Arc<dyn Section>, YamlError> {
+            Ok(Arc::new(Nothing))
+        }
+
+        fn check_options(&self, _: &str, _: &Node) -> Result<(), YamlError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_catalog_loads_without_a_word_and_says_since_when() {
+        let input = ConfigInput { base: data(), ..ConfigInput::default() };
+        let (config, diagnostics) = Config::load(&input, &MessageOnly, Limits::DEFAULT);
+        assert!(diagnostics.is_empty(), "{diagnostics:#?}");
+        let condition = &config.trigger("on-rollout-stuck-in-pause").unwrap().conditions[0];
+        assert_eq!(condition.hold, Some(30 * 60 * 1_000_000_000));
+        let rollout = Value::from_json(
+            br#"{"metadata":{"name":"web"},"status":{"pauseConditions":[{"startTime":"2026-01-01T00:00:00Z"}]}}"#,
+        );
+        let rollout = crate::lifecycle::shaped(&rollout.unwrap(), None);
+        let now = Timestamp::UNIX_EPOCH;
+        let vars = crate::variables::variables(&rollout, &Value::Nil, &Value::Nil, now, &Default::default());
+        let text = config.render(&condition.send, &vars, &"console".parse().unwrap(), now).unwrap().message;
+        let start = "\u{23f3} web has been paused since 2026-01-01T00:00:00Z\nIt waits for someone to promote or abort it.";
+        assert!(text.starts_with(start), "{text}");
+    }
 }
