@@ -57,6 +57,7 @@ pub mod codes {
         NEAR_MISS "HD019" "An annotation looks like a subscription, but is none.";
         SEND_NOTHING "HD020" "A condition names no template, so it never sends anything.";
         DUPLICATE_SERVICE "HD021" "Two services have the same instance name; the later key is used.";
+        TIMING "HD022" "`for`, `resolve` or `repeatEvery` stand in a condition without a `when`.";
     }
 }
 

@@ -47,6 +47,12 @@ impl State {
         new
     }
 
+    /// Records that something is sent again.
+    pub fn renew(&mut self, key: &str, now: jiff::Timestamp) {
+        self.forget(key);
+        self.record(key, now);
+    }
+
     /// Forgets something; says whether it was recorded.
     pub fn forget(&mut self, key: &str) -> bool {
         self.0.remove(key).is_some()

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use herald_core::{
     config::{Config, ConfigInput},
-    decide::{Baseline, Subject, decide},
+    decide::{Baseline, Held, Subject, decide},
     notification::{RenderContext, RenderError, Section, ServiceTypes, TemplateText},
     occurrence::{EventType, Occurrence},
     state::State,
@@ -156,6 +156,7 @@ fn run(name: &str, case: Case) {
     }
 
     let mut state = State::default();
+    let mut held = Held::default();
     for (number, step) in case.steps.into_iter().enumerate() {
         let place = format!("{name}, step {}", number + 1);
         if let Some(text) = &step.state {
@@ -183,6 +184,7 @@ fn run(name: &str, case: Case) {
             previous: None,
             occurrences: &occurrences,
             state: &state,
+            held: &held,
             now,
             baseline: if step.silent { Baseline::Silent } else { Baseline::Notify },
         });
@@ -230,6 +232,7 @@ fn run(name: &str, case: Case) {
             assert_eq!(sorted(stopped), sorted(wanted), "{place}: stopped");
         }
         state = decision.state;
+        held = decision.held;
     }
 }
 
@@ -331,6 +334,7 @@ proptest! {
         let object = value(&serde_json::json!({"metadata": {"name": "x", "annotations": annotations}}));
         let object = variables::shape_rollout(&object, None);
         let state = State::of(&object);
+        let held = Held::default();
         let subject = Subject {
             config: &config,
             object: &object,
@@ -338,6 +342,7 @@ proptest! {
             previous: None,
             occurrences: &[],
             state: &state,
+            held: &held,
             now: jiff::Timestamp::UNIX_EPOCH,
             baseline: Baseline::Notify,
         };

@@ -350,6 +350,13 @@ impl<'a> Loader<'a> {
         }
         let hold = self.duration(spec.hold.as_ref());
         let repeat_every = self.duration(spec.repeat_every.as_ref());
+        if spec.when.value.is_empty() && (hold.is_some() || repeat_every.is_some() || !resolve.is_empty()) {
+            self.warning(
+                codes::TIMING,
+                "`for`, `resolve` and `repeatEvery` are ignored without a `when`: an event does not last",
+                node.at,
+            );
+        }
         Some(Condition {
             index,
             key: format!("[{index}].{}", condition_hash(&spec.when.value)),

@@ -173,6 +173,20 @@ pub struct Condition {
     pub at: Position,
 }
 
+impl Condition {
+    /// Whether time counts for it: it must hold for a while, is repeated, or tells its end. An event is a moment, so
+    /// these fields need a `when`.
+    pub fn is_timed(&self) -> bool {
+        let any = self.hold.is_some() || self.repeat_every.is_some() || !self.resolve.is_empty();
+        self.when.is_some() && any
+    }
+
+    /// How long it must hold, in nanoseconds, if that counts.
+    pub fn waits(&self) -> Option<i64> {
+        self.hold.filter(|_| self.when.is_some())
+    }
+}
+
 /// A default subscription.
 #[derive(Clone, Debug)]
 pub struct DefaultSubscription {
