@@ -41,10 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rate: usize = arguments.next().map_or(Ok(500), |text| text.parse())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    // In turns, so that whatever else the machine does meets both alike.
-    for _ in 0..2 {
-        alone.extend(runtime.block_on(measure(seconds * rate / 2, rate, false))?);
-        beside.extend(runtime.block_on(measure(seconds * rate / 2, rate, true))?);
+    // In short turns, so that whatever else the machine and its disk do meets both alike.
+    for _ in 0..seconds.div_ceil(2) {
+        alone.extend(runtime.block_on(measure(2 * rate, rate, false))?);
+        beside.extend(runtime.block_on(measure(2 * rate, rate, true))?);
     }
     let first = report("alone", &mut alone);
     let second = report("beside a receiver that hangs", &mut beside);

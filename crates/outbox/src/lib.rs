@@ -35,6 +35,7 @@
 mod clock;
 mod courier;
 mod error;
+mod grouping;
 mod handles;
 mod notice;
 mod outbox;
@@ -47,6 +48,7 @@ pub use self::{
         Policies, Rate, Report, RetryPolicy, ServicePolicy,
     },
     error::OutboxError,
+    grouping::{GroupBy, Grouping, GroupingRule, MuteTime, Muted},
     handles::HandleCache,
     notice::{Attempt, Filter, HistoryEntry, LaneKey, Notice, ObjectRef, Outcome, Place, Queued, Receipt},
     outbox::{Batch, Done, HandleKey, Outbox, Retention, StateEntry},

@@ -1,5 +1,6 @@
 //! The courier: takes notices out of the outbox to their recipients.
 
+mod fold;
 mod plan;
 mod rate;
 mod runner;
@@ -17,7 +18,7 @@ pub use self::{
     runner::Courier,
     schedule::{FailureClass, Next, RetryPolicy},
 };
-use crate::{Notice, Retention};
+use crate::{Notice, Outcome, Retention};
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,11 @@ impl Attempted {
 pub trait Deliverer: Send + Sync + 'static {
     /// Delivers it; `attempt` counts from 1. Dropped in the middle when it takes too long.
     async fn deliver(&self, notice: &Notice, attempt: u32) -> Attempted;
+
+    /// The payload of one notice that says what these say together; `None` delivers each by itself.
+    fn digest(&self, _notices: &[Notice]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// Whoever wants to know what the courier does: metrics, Kubernetes Events.
@@ -58,6 +64,8 @@ pub trait Observer: Send + Sync + 'static {
     fn attempted(&self, _notice: &Notice, _outcome: &str, _took: Duration) {}
     /// A notice became a dead letter.
     fn dead_letter(&self, _notice: &Notice, _reason: &str) {}
+    /// So many notices were done without a delivery of their own, as `muted` or `grouped`.
+    fn done(&self, _outcome: Outcome, _count: usize) {}
     /// How many wait, and since when the oldest does; now and then.
     fn backlog(&self, _waiting: u64, _oldest: Option<Timestamp>) {}
     /// Whether a service is attempted at all; now and then.
@@ -102,7 +110,7 @@ impl CourierOptions {
     /// The same policy for all services.
     #[must_use]
     pub fn with_policy(mut self, policy: ServicePolicy) -> Self {
-        let policies: Policies = Arc::new(move |_: &str| policy);
+        let policies: Policies = Arc::new(move |_: &str| policy.clone());
         self.policies = watch::channel(policies).1;
         self
     }

@@ -13,13 +13,13 @@ use super::{
     rate::{Breaker, BreakerPolicy, Circuit, Limiter, Permission, Rate},
     schedule::{FailureClass, Next, RetryPolicy},
 };
-use crate::{LaneKey, Place, Queued, clock::later};
+use crate::{Grouping, LaneKey, Place, Queued, clock::later};
 
 /// Notices of one lane that are held in memory; more of them wait in the store.
 const WINDOW: usize = 16;
 
 /// What one service instance bears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServicePolicy {
     /// Deliveries at a time.
     pub concurrency: usize,
@@ -31,6 +31,8 @@ pub struct ServicePolicy {
     pub rate: Rate,
     /// The limit for each recipient of it.
     pub recipient_rate: Rate,
+    /// What waits for others, and when nothing is wanted; `None` delivers everything at once.
+    pub grouping: Option<Arc<Grouping>>,
 }
 
 impl Default for ServicePolicy {
@@ -41,6 +43,7 @@ impl Default for ServicePolicy {
             breaker: BreakerPolicy::default(),
             rate: Rate::UNLIMITED,
             recipient_rate: Rate::UNLIMITED,
+            grouping: None,
         }
     }
 }
@@ -175,6 +178,13 @@ impl Plan {
         self.schedule(&key, now);
     }
 
+    /// A notice that was held back: its place may lie behind others of its lane that went meanwhile.
+    pub(crate) fn release(&mut self, queued: Queued, now: Timestamp) {
+        let key = queued.lane.clone();
+        self.lanes.entry(key.clone()).or_default().queue.push_back(queued);
+        self.schedule(&key, now);
+    }
+
     /// Lanes that want more from the store: ask for what is behind the place, then call [`Plan::refilled`].
     pub(crate) fn refills(&mut self) -> Vec<(LaneKey, Place)> {
         std::mem::take(&mut self.refills)
@@ -184,7 +194,14 @@ impl Plan {
         WINDOW as u32
     }
 
-    pub(crate) fn refilled(&mut self, key: &LaneKey, found: Vec<Queued>, more: bool, now: Timestamp) {
+    pub(crate) fn refilled(
+        &mut self,
+        key: &LaneKey,
+        found: Vec<Queued>,
+        seen: Place,
+        more: bool,
+        now: Timestamp,
+    ) {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.busy = false;
             lane.more = more;
@@ -194,6 +211,8 @@ impl Plan {
                     lane.queue.push_back(queued);
                 }
             }
+            // Of what was found, some is held back and comes by another way.
+            lane.last = lane.last.max(seen);
         }
         self.schedule(key, now);
     }
@@ -235,10 +254,10 @@ impl Plan {
         self.services.entry(name.into()).or_insert_with(|| {
             let policy = policies(name);
             Service {
-                policy,
                 in_flight: 0,
                 breaker: Breaker::new(policy.breaker),
                 limiter: Limiter::new(policy.rate),
+                policy,
                 recipients: HashMap::new(),
                 last_refused: None,
                 turn: VecDeque::new(),

@@ -14,11 +14,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{
     Attempted, CourierOptions, Deliverer, FailureClass, Observer, Report, ServicePolicy,
+    fold::{self, Folded, Folder},
     plan::{Ended, Plan, Policies, Step, Verdict},
 };
 use crate::{
-    Attempt, Clock, LaneKey, Notice, Outbox, OutboxError, Place, Queued, Receipt,
+    Attempt, Clock, LaneKey, Notice, Outbox, OutboxError, Outcome, Place, Queued, Receipt,
     clock::{between, later},
+    grouping::{Admitted, GroupStep, Grouper},
 };
 
 /// Notices read from the store at once, and such reads before deliveries get their turn again.
@@ -26,7 +28,10 @@ const PAGE: u32 = 1000;
 const PAGES: usize = 8;
 
 /// Before a failed write to the store is tried again.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Groups that are written down at a time: each holds its notices in memory.
+const FOLDS: usize = 4;
 
 /// After the grace period, results may take so long to be written.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -84,6 +89,8 @@ impl Courier {
 struct Run {
     courier: Courier,
     plan: Plan,
+    grouper: Grouper,
+    folds: JoinSet<Folded>,
     /// Attempts of a notice in this run, if it ends by itself.
     once: Option<u32>,
     tried: HashMap<String, u32>,
@@ -101,10 +108,13 @@ struct Run {
 impl Run {
     fn new(courier: Courier, once: Option<u32>) -> Self {
         let policies = courier.options.policies.borrow().clone();
+        let grouper = Grouper::new(policies.clone());
         let plan = Plan::new(policies_for(policies, once), courier.options.concurrency);
         Run {
             courier,
             plan,
+            grouper,
+            folds: JoinSet::new(),
             once,
             tried: HashMap::new(),
             left: HashSet::new(),
@@ -122,6 +132,9 @@ impl Run {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut changes = self.courier.outbox.changes();
         let housekeeping = self.housekeeping();
+        let collecting = fold::collecting(&*self.courier.outbox).await;
+        let collecting = collecting.into_iter().map(|(group, until)| (LaneKey::from_stored(group), until));
+        self.grouper.collecting(collecting);
         let clock = self.courier.clock.clone();
         let mut stop_at: Option<Timestamp> = None;
         let mut poll_at = clock.now();
@@ -142,22 +155,29 @@ impl Run {
             }
             let mut wake = if self.complete { poll_at } else { now };
             let mut far = None;
+            if stop_at.is_none()
+                && let Some(at) = self.fold(clock.now())
+            {
+                wake = wake.min(at);
+                far = Some(at);
+            }
             while stop_at.is_none() {
                 match self.plan.next(clock.now()) {
                     Step::Start(queued) => self.start(queued),
                     Step::WaitUntil(at) => {
                         wake = wake.min(at);
-                        far = Some(at);
+                        far = Some(far.map_or(at, |other: Timestamp| other.min(at)));
                         break;
                     }
                     Step::Wait => break,
                 }
             }
+            // A group that isn't written down yet waits in the store as it was.
             let quiet = self.flights.is_empty() && self.settling.is_empty();
             if quiet && stop_at.is_some() {
                 break;
             }
-            if self.once.is_some() && quiet && self.complete {
+            if self.once.is_some() && quiet && self.folds.is_empty() && self.complete {
                 let near = far.is_some_and(|at| at <= later(clock.now(), PATIENCE));
                 if !near && self.plan.in_flight() == 0 {
                     break;
@@ -189,6 +209,11 @@ impl Run {
                     while let Some(settled) = self.settling.try_join_next() {
                         self.settled(settled);
                     }
+                }
+                Some(folded) = self.folds.join_next(), if stop_at.is_none() => {
+                    self.folded(folded);
+                    // A run that ends by itself must see the digest first.
+                    fetch = true;
                 }
                 Ok(()) = changes.changed(), if stop_at.is_none() => fetch = true,
                 () = clock.sleep_until(wake), if stop_at.is_none() || clock.now() < wake => {}
@@ -225,7 +250,15 @@ impl Run {
     async fn observe(&mut self) {
         if let Ok(true) = self.courier.options.policies.has_changed() {
             let policies = self.courier.options.policies.borrow_and_update().clone();
+            let again = self.grouper.set_policies(policies.clone());
             self.plan.set_policies(policies_for(policies, self.once));
+            let now = self.courier.clock.now();
+            for queued in again {
+                if let Some(queued) = self.ungrouped(queued, now) {
+                    self.grouper.released(&queued);
+                    self.plan.release(queued, now);
+                }
+            }
         }
         match self.courier.outbox.backlog().await {
             Ok((waiting, oldest)) => {
@@ -254,7 +287,9 @@ impl Run {
             let now = self.courier.clock.now();
             for queued in page {
                 self.cursor = self.cursor.max(queued.place);
-                if let Some(queued) = self.admit(queued, now) {
+                if let Some(queued) = self.admit(queued, now)
+                    && let Some(queued) = self.ungrouped(queued, now)
+                {
                     self.plan.offer(queued, now);
                 }
             }
@@ -277,8 +312,13 @@ impl Run {
             };
             let now = self.courier.clock.now();
             let full = found.len() >= Plan::refill_size() as usize;
-            let found = found.into_iter().map_while(|queued| self.admit(queued, now)).collect();
-            self.plan.refilled(&lane, found, full, now);
+            let seen = found.last().map_or(after, |queued| queued.place);
+            let mut wanted = Vec::new();
+            for queued in found {
+                let Some(queued) = self.admit(queued, now) else { break };
+                wanted.extend(self.ungrouped(queued, now));
+            }
+            self.plan.refilled(&lane, wanted, seen, full, now);
         }
     }
 
@@ -295,6 +335,63 @@ impl Run {
             return None;
         }
         Some(queued)
+    }
+
+    /// What isn't held back for a digest or muted.
+    fn ungrouped(&mut self, queued: Queued, now: Timestamp) -> Option<Queued> {
+        match self.grouper.admit(queued, now) {
+            Admitted::Pass(queued) => Some(queued),
+            Admitted::Held => None,
+            Admitted::Mute(queued, by) => {
+                self.folds.spawn(self.folder().mute(vec![queued], by));
+                None
+            }
+        }
+    }
+
+    fn folder(&self) -> Folder {
+        let Courier { outbox, deliverer, clock, .. } = &self.courier;
+        Folder { outbox: outbox.clone(), deliverer: deliverer.clone(), clock: clock.clone() }
+    }
+
+    /// Starts writing down the groups whose time has come; gives when to look again.
+    fn fold(&mut self, now: Timestamp) -> Option<Timestamp> {
+        while self.folds.len() < FOLDS {
+            match self.grouper.next(now) {
+                GroupStep::Flush(flush) => self.folds.spawn(self.folder().flush(flush)),
+                GroupStep::Mute(members, by) => self.folds.spawn(self.folder().mute(members, by)),
+                GroupStep::Forget(group) => self.folds.spawn(self.folder().forget(group.as_str().to_owned())),
+                GroupStep::Wait(at) => return at,
+            };
+        }
+        None
+    }
+
+    fn folded(&mut self, folded: Result<Folded, JoinError>) {
+        let now = self.courier.clock.now();
+        let observer = &self.courier.observer;
+        let (outcome, count) = match folded {
+            Ok(Folded::Flushed(flush, released)) => {
+                self.grouper.flushed(&flush, released.as_deref(), now);
+                let count = if released.is_none() { flush.members.len() } else { 0 };
+                for queued in released.into_iter().flatten() {
+                    self.plan.release(queued, now);
+                }
+                (Outcome::Grouped, count)
+            }
+            Ok(Folded::Muted(members)) => {
+                self.grouper.muted(&members);
+                (Outcome::Muted, members.len())
+            }
+            Ok(Folded::Forgotten) => return,
+            Err(error) => {
+                tracing::error!(%error, "a group is not written down, it is delivered after the next start");
+                return;
+            }
+        };
+        if count > 0 && catch_unwind(AssertUnwindSafe(|| observer.done(outcome, count))).is_err() {
+            tracing::error!("the courier's observer panicked");
+        }
     }
 
     fn start(&mut self, queued: Queued) {
@@ -429,6 +526,9 @@ impl Run {
                 }
                 if leave {
                     self.left.insert(queued.lane.clone());
+                }
+                if !matches!(verdict, Verdict::Retry { .. }) {
+                    self.grouper.settled(&queued, now);
                 }
                 self.plan.settled(&queued, verdict, leave, now);
             }

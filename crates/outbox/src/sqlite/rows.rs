@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 
 use crate::{
-    Attempt, Batch, Done, Filter, HandleKey, HistoryEntry, LaneKey, Notice, ObjectRef, Outcome, Place, Queued,
-    Receipt, Retention,
+    Attempt, Batch, Done, Filter, HandleKey, HistoryEntry, LaneKey, Notice, ObjectRef, Outcome, Place,
+    Queued, Receipt, Retention,
 };
 
 /// Rows that one statement reads at most where the caller sets no limit.
@@ -390,7 +390,9 @@ pub(super) fn check(db: &Connection) -> Result<Vec<String>> {
         findings.push(format!("{strays} attempts belong to no notice"));
     }
     let unknown: i64 =
-        db.query_row("SELECT count(*) FROM notice WHERE outcome NOT IN (0, 1, 2, 3, 4, 5)", [], |row| row.get(0))?;
+        db.query_row("SELECT count(*) FROM notice WHERE outcome NOT IN (0, 1, 2, 3, 4, 5)", [], |row| {
+            row.get(0)
+        })?;
     if unknown > 0 {
         findings.push(format!("{unknown} notices have an unknown outcome"));
     }
