@@ -27,6 +27,7 @@
 pub mod failure;
 pub mod handles;
 pub mod http;
+mod jwt;
 pub mod limit;
 pub mod redact;
 pub mod registry;

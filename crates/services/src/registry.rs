@@ -17,8 +17,10 @@ use crate::{
 /// Every service, by name. A new one is a new file and one line here.
 pub static SERVICES: &[&ServiceType] = &[
     &services::alertmanager::TYPE,
+    &services::awssqs::TYPE,
     &services::console::TYPE,
     &services::email::TYPE,
+    &services::gcppubsub::TYPE,
     &services::github::TYPE,
     &services::googlechat::TYPE,
     &services::grafana::TYPE,

@@ -1,8 +1,10 @@
 //! The services, one file each.
 
 pub mod alertmanager;
+pub mod awssqs;
 pub mod console;
 pub mod email;
+pub mod gcppubsub;
 pub mod github;
 pub mod googlechat;
 pub mod grafana;

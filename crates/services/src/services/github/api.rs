@@ -2,18 +2,15 @@
 
 use std::sync::Mutex;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
-use ring::{
-    rand::SystemRandom,
-    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
-};
+use ring::signature::RsaKeyPair;
 use serde_json::{Value, json};
 use std::{sync::PoisonError, time::Duration};
 
 use crate::{
     failure::{Reason, SendError},
     http::{HttpClient, Reply},
+    jwt,
 };
 
 const DEFAULT_ACCEPT: &str = "application/vnd.github.v3+json";
@@ -21,11 +18,7 @@ const DEFAULT_ACCEPT: &str = "application/vnd.github.v3+json";
 /// Who calls.
 pub(super) enum Credentials {
     /// An installation of a GitHub App.
-    App {
-        app: i64,
-        installation: i64,
-        key: Box<RsaKeyPair>,
-    },
+    App { app: i64, installation: i64, key: Box<RsaKeyPair> },
     /// A personal or fine-grained token.
     Token(String),
 }
@@ -33,39 +26,17 @@ pub(super) enum Credentials {
 impl Credentials {
     /// An App's credentials; the key is PEM, PKCS#1 or PKCS#8.
     pub(super) fn app(app: i64, installation: i64, pem: &str) -> Result<Credentials, String> {
-        let key = private_key(pem)?;
+        let key = jwt::private_key("privateKey", pem)?;
         Ok(Credentials::App { app, installation, key: Box::new(key) })
     }
 }
 
-/// Reads an RSA key. The error never shows it.
-fn private_key(pem: &str) -> Result<RsaKeyPair, String> {
-    let invalid = |why: &str| format!("privateKey is no RSA private key in PEM form: {why}");
-    let (label, rest) = pem
-        .split_once("-----BEGIN ")
-        .and_then(|(_, rest)| rest.split_once("-----"))
-        .ok_or_else(|| invalid("it has no line -----BEGIN … PRIVATE KEY-----"))?;
-    let body = rest.split_once("-----END").map(|(body, _)| body).ok_or_else(|| invalid("it has no line -----END"))?;
-    let text: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-    let der = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .map_err(|_| invalid("its text is no base64"))?;
-    let key = if label == "RSA PRIVATE KEY" { RsaKeyPair::from_der(&der) } else { RsaKeyPair::from_pkcs8(&der) };
-    key.map_err(|error| invalid(&error.to_string()))
-}
-
 /// The signed claims with which an App asks for an installation's token.
-fn jwt(app: i64, key: &RsaKeyPair, now: Timestamp) -> Result<String, SendError> {
+fn claims(app: i64, key: &RsaKeyPair, now: Timestamp) -> Result<String, SendError> {
     // Half a minute back, as clocks differ.
     let issued = now.as_second() - 30;
-    let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
-    let head = encode(json!({"alg": "RS256", "typ": "JWT"}));
-    let claims = encode(json!({"iss": app.to_string(), "iat": issued, "exp": issued + 120}));
-    let signed = format!("{head}.{claims}");
-    let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-        .map_err(|_| SendError::misconfigured("the private key can't sign"))?;
-    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    let claims = json!({"iss": app.to_string(), "iat": issued, "exp": issued + 120});
+    jwt::sign(key, "", &claims).map_err(SendError::misconfigured)
 }
 
 struct Kept {
@@ -103,12 +74,14 @@ impl Api {
             .http
             .post(&url)?
             .header("Accept", DEFAULT_ACCEPT)?
-            .bearer(&jwt(app, key, now)?)?
+            .bearer(&claims(app, key, now)?)?
             .json(&Value::Null)?
             .send()
             .await?;
         if !reply.is_success() {
-            return Err(reply.failure(format!("could not get an access token: {}", words("POST", &url, &reply))));
+            return Err(
+                reply.failure(format!("could not get an access token: {}", words("POST", &url, &reply)))
+            );
         }
         let answer: Value = reply.json().unwrap_or_default();
         let Some(token) = answer["token"].as_str() else {
@@ -117,7 +90,8 @@ impl Api {
         self.http.secret(token);
         let expires = answer["expires_at"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
         let until = expires.map_or(now, |at| at.saturating_sub(SignedDuration::from_secs(60)).unwrap_or(now));
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { token: token.into(), until });
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Kept { token: token.into(), until });
         Ok(token.into())
     }
 
@@ -134,7 +108,10 @@ impl Api {
             && until > now
         {
             let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-            return Err(SendError::throttled(format!("GitHub's rate limit is used up until {until}"), Some(wait)));
+            return Err(SendError::throttled(
+                format!("GitHub's rate limit is used up until {until}"),
+                Some(wait),
+            ));
         }
         let token = self.token(now).await?;
         let url = format!("{}{path}", self.base);

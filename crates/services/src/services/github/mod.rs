@@ -77,7 +77,8 @@ fn api_base(options: &Options) -> String {
         return "https://api.github.com/".into();
     }
     let base = with_slash(&options.enterprise_base_url);
-    let host = url::Url::parse(&base).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let host =
+        url::Url::parse(&base).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     if base.ends_with("/api/v3/") || host.starts_with("api.") || host.contains(".api.") {
         base
     } else {
@@ -106,7 +107,18 @@ fn escaped(path: &str) -> String {
         segment
             .bytes()
             .map(|byte| match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b':' | b'='
+                b'A'..=b'Z'
+                | b'a'..=b'z'
+                | b'0'..=b'9'
+                | b'-'
+                | b'_'
+                | b'.'
+                | b'~'
+                | b'$'
+                | b'&'
+                | b'+'
+                | b':'
+                | b'='
                 | b'@' => char::from(byte).to_string(),
                 _ => format!("%{byte:02X}"),
             })
@@ -172,7 +184,10 @@ impl Target<'_> {
             }
         };
         if !id.is_number() {
-            return Err(SendError::new(Reason::BadAnswer, "GitHub named no deployment (auto-merge may have begun)"));
+            return Err(SendError::new(
+                Reason::BadAnswer,
+                "GitHub named no deployment (auto-merge may have begun)",
+            ));
         }
         let body = json!({
             "state": deployment.state,
@@ -181,10 +196,17 @@ impl Target<'_> {
             "environment": deployment.environment,
             "environment_url": deployment.environment_url,
         });
-        self.api.call("POST", &format!("{path}/{id}/statuses"), Some(DEPLOYMENT_ACCEPT), Some(&body)).await.map(drop)
+        self.api
+            .call("POST", &format!("{path}/{id}/statuses"), Some(DEPLOYMENT_ACCEPT), Some(&body))
+            .await
+            .map(drop)
     }
 
-    async fn comment(&self, comment: &PullRequestComment, warnings: &mut Vec<String>) -> Result<(), SendError> {
+    async fn comment(
+        &self,
+        comment: &PullRequestComment,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), SendError> {
         const ACCEPT: Option<&str> = Some("application/vnd.github.groot-preview+json");
         let marker = (!comment.comment_tag.is_empty())
             .then(|| format!("<!-- argocd-notifications {} -->", comment.comment_tag));
@@ -221,7 +243,8 @@ impl Target<'_> {
     async fn find_comment(&self, comments: &str, marker: &str) -> Result<Option<Value>, SendError> {
         let found = self.api.call("GET", comments, None, None).await?;
         let mut found = found.as_array().into_iter().flatten();
-        let comment = found.find(|comment| comment["body"].as_str().is_some_and(|body| body.contains(marker)));
+        let comment =
+            found.find(|comment| comment["body"].as_str().is_some_and(|body| body.contains(marker)));
         Ok(comment.map(|comment| comment["id"].clone()))
     }
 
