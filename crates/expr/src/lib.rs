@@ -66,14 +66,8 @@ pub struct ExprError {
 impl ExprError {
     /// The message, the source line with a caret below the place, and the hint.
     pub fn render_caret(&self) -> String {
-        let line = self.source_line.replace('\t', " ");
-        let blanks = " ".repeat(self.column.saturating_sub(1) as usize);
-        let mut text = format!("{self}\n | {line}\n | {blanks}^");
-        if let Some(hint) = &self.hint {
-            text.push_str("\n = ");
-            text.push_str(hint);
-        }
-        text
+        let help = self.hint.as_deref();
+        herald_value::caret::show(&self.to_string(), self.line, self.column, &self.source_line, help)
     }
 
     fn new(phase: Phase, source: &str, at: u32, message: String) -> ExprError {
@@ -82,13 +76,14 @@ impl ExprError {
         let start = before.rfind('\n').map_or(0, |n| n + 1);
         let end = source.get(start..).and_then(|rest| rest.find('\n')).map_or(source.len(), |n| start + n);
         let line = source.get(start..end).unwrap_or("");
+        let column = before.get(start..).unwrap_or("").chars().count();
         ExprError {
             phase,
             line: before.matches('\n').count() as u32 + 1,
-            column: before.get(start..).unwrap_or("").chars().count() as u32 + 1,
+            column: column as u32 + 1,
             message,
             // A line of megabytes helps nobody.
-            source_line: line.chars().take(2000).collect(),
+            source_line: line.chars().take(column + 200).collect(),
             hint: None,
             over_limit: false,
         }

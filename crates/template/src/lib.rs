@@ -66,18 +66,8 @@ pub struct TemplateError {
 impl TemplateError {
     /// The error as a person wants to read it: the message, the source line with a caret, and the hint.
     pub fn render_caret(&self) -> String {
-        // Tabs stay tabs, so that the caret stands right whatever their width is.
-        let before = self.column.saturating_sub(1) as usize;
-        let indent: String =
-            self.source_line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let gutter = " ".repeat(self.line.to_string().len());
-        let mut text =
-            format!("{self}\n{gutter} |\n{} | {}\n{gutter} | {indent}^", self.line, self.source_line);
-        if let Some(hint) = &self.hint {
-            text.push_str(&format!("\n{gutter} = help: {hint}"));
-        }
-        text.push('\n');
-        text
+        let help = self.hint.as_deref();
+        herald_value::caret::show(&self.to_string(), self.line, self.column, &self.source_line, help)
     }
 
     fn at(

@@ -22,11 +22,13 @@
 //! | [`json`] | decoding JSON in one pass, and encoding like Go's `encoding/json` |
 //! | [`time`] | Go's `time.Time` and `time.Duration`: layouts, zones, methods |
 //! | [`limits`] | budgets for programs that work on values |
+//! | [`caret`] | errors shown with their source line |
 //! | [`vector`] | case files of the two languages: environments and results |
 //!
 //! Containers nest at most [`MAX_DEPTH`] deep. Constructing a deeper one is an error, so everything
 //! that walks a value may recurse without fear for the stack.
 
+pub mod caret;
 pub mod gofmt;
 pub mod json;
 pub mod limits;

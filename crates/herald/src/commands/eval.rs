@@ -12,7 +12,7 @@ use herald_core::{
     variables::{self, Extras},
     yaml::Node,
 };
-use herald_expr::{ExprError, Program};
+use herald_expr::Program;
 use herald_template::Template;
 use herald_value::{Numbers, Value, gofmt, limits::Limits, vector};
 use serde::Deserialize;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &EvalArgs) -> Outcome {
     if let Some(source) = &args.expr {
         let value = Program::compile(source, Limits::DEFAULT)
             .and_then(|program| program.run(&vars, Limits::DEFAULT))
-            .map_err(|error| Failure::bad(caret(&error)))?;
+            .map_err(|error| Failure::bad(error.render_caret()))?;
         return output::print(&format!("{}\n", gofmt::to_text(&value)));
     }
     let source = args.template.as_deref().unwrap_or_default();
@@ -72,20 +72,6 @@ pub(crate) fn run(args: &EvalArgs) -> Outcome {
         stdout.write_all(b"\n")?;
     }
     Ok(stdout.flush()?)
-}
-
-/// The error with the source line and a caret below its place.
-fn caret(error: &ExprError) -> String {
-    let gutter = " ".repeat(error.line.to_string().len());
-    let before = error.column.saturating_sub(1) as usize;
-    let indent: String =
-        error.source_line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let mut text =
-        format!("{error}\n{gutter} |\n{} | {}\n{gutter} | {indent}^", error.line, error.source_line);
-    if let Some(hint) = &error.hint {
-        text.push_str(&format!("\n{gutter} = help: {hint}"));
-    }
-    text
 }
 
 fn vars(file: Option<&str>) -> Result<Value, Failure> {
