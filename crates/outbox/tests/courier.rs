@@ -2,138 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests end where something unexpected happens")]
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod common;
 
-use async_trait::async_trait;
+use std::time::Duration;
+
+use common::{Bench, failed, notice, second, start};
 use herald_outbox::{
-    Access, Attempted, Batch, BreakerPolicy, Clock, Courier, CourierOptions, Deliverer, FailureClass, Filter,
-    Notice, ObjectRef, Outbox, Outcome, Rate, Report, ServicePolicy, SqliteOutbox, VirtualClock,
+    Attempted, BreakerPolicy, Clock, CourierOptions, FailureClass, Filter, Notice, Outbox, Outcome, Rate,
+    Report, ServicePolicy,
 };
-use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
-
-fn start() -> Timestamp {
-    Timestamp::from_second(1_800_000_000).unwrap()
-}
-
-fn notice(id: &str, name: &str, recipient: &str) -> Notice {
-    Notice {
-        id: id.into(),
-        object: ObjectRef {
-            namespace: "prod".into(),
-            kind: "Rollout".into(),
-            name: name.into(),
-            uid: String::new(),
-        },
-        trigger: "t".into(),
-        service: "hook".into(),
-        recipient: recipient.into(),
-        created: start(),
-        due_after: start(),
-        payload: Vec::new(),
-    }
-}
-
-/// Answers by a script: for each id the results of its attempts, then success. `hang` never answers.
-struct Script {
-    clock: VirtualClock,
-    results: Mutex<HashMap<String, Vec<Attempted>>>,
-    begun: mpsc::UnboundedSender<(String, u32, Duration)>,
-}
-
-#[async_trait]
-impl Deliverer for Script {
-    async fn deliver(&self, notice: &Notice, attempt: u32) -> Attempted {
-        let since = Duration::try_from(self.clock.now().duration_since(start())).unwrap();
-        self.begun.send((notice.id.clone(), attempt, since)).unwrap();
-        if notice.id.starts_with("hang") {
-            std::future::pending::<()>().await;
-        }
-        assert!(!notice.id.starts_with("panic"), "a fault of the deliverer");
-        let next = self
-            .results
-            .lock()
-            .unwrap()
-            .get_mut(&notice.id)
-            .filter(|list| !list.is_empty())
-            .map(|list| list.remove(0));
-        next.unwrap_or(Attempted::Delivered { detail: "200".into() })
-    }
-}
-
-struct Bench {
-    outbox: Arc<SqliteOutbox>,
-    clock: VirtualClock,
-    script: Arc<Script>,
-    begun: mpsc::UnboundedReceiver<(String, u32, Duration)>,
-    _dir: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new(results: &[(&str, Vec<Attempted>)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let outbox = Arc::new(SqliteOutbox::open(dir.path().join("state.db"), Access::Owner).unwrap());
-        let clock = VirtualClock::new(start());
-        let (sender, begun) = mpsc::unbounded_channel();
-        let results = results.iter().map(|(id, list)| ((*id).to_owned(), list.clone())).collect();
-        let script = Arc::new(Script { clock: clock.clone(), results: Mutex::new(results), begun: sender });
-        Bench { outbox, clock, script, begun, _dir: dir }
-    }
-
-    async fn enqueue(&self, notices: Vec<Notice>) {
-        self.outbox.commit(Batch { enqueue: notices, ..Batch::default() }).await.unwrap();
-    }
-
-    fn courier(&self, options: CourierOptions) -> Courier {
-        Courier::new(self.outbox.clone(), self.script.clone(), Arc::new(self.clock.clone()), options)
-    }
-
-    fn run(&self, options: CourierOptions) -> (Arc<Notify>, tokio::task::JoinHandle<Report>) {
-        let stop = Arc::new(Notify::new());
-        let (courier, stopped) = (self.courier(options), stop.clone());
-        (stop, tokio::spawn(async move { courier.run(async move { stopped.notified().await }).await }))
-    }
-
-    /// The next attempt; moves the clock in steps of `step` until there is one.
-    async fn next(&mut self, step: Duration) -> (String, u32, Duration) {
-        for _ in 0..200_000 {
-            // Threads of the store answer in real time: what they were asked for is done before time goes on, since they
-            // work in order.
-            for _ in 0..20 {
-                if let Ok(begun) = self.begun.try_recv() {
-                    return begun;
-                }
-                tokio::task::yield_now().await;
-                self.outbox.commit(Batch::default()).await.unwrap();
-                self.outbox.get_state("", "").await.unwrap();
-            }
-            self.clock.advance(step);
-        }
-        panic!("no further attempt");
-    }
-
-    async fn outcome(&self, id: &str) -> Outcome {
-        self.outbox.show(id).await.unwrap().unwrap().outcome
-    }
-
-    async fn until(&self, id: &str, outcome: Outcome) {
-        while self.outcome(id).await != outcome {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-fn failed(class: FailureClass) -> Attempted {
-    Attempted::failed(class, "no")
-}
-
-fn second(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 #[tokio::test]
 async fn a_lane_keeps_its_order_through_failures_and_others_overtake_it() {

@@ -324,6 +324,10 @@ impl Run {
 
     /// A run that ends by itself tries what failed in earlier runs at once, and leaves what isn't due, with all behind it.
     fn admit(&mut self, mut queued: Queued, now: Timestamp) -> Option<Queued> {
+        // Due from the start, by a clock that was ahead of ours.
+        if queued.attempts == 0 && queued.due <= queued.created {
+            queued.due = queued.due.min(now);
+        }
         if self.once.is_none() {
             return Some(queued);
         }
