@@ -1,6 +1,11 @@
 //! `herald run`
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use herald_outbox::{
@@ -84,6 +89,8 @@ struct Runner<'a> {
     health: Arc<Health>,
     /// Rollouts to look at.
     waiting: BTreeSet<ObjectKey>,
+    /// Rollouts to look at later even if they don't change.
+    timers: BTreeMap<ObjectKey, Instant>,
     /// Whether objects of former runs were compared with what is there.
     swept: bool,
 }
@@ -116,6 +123,7 @@ impl<'a> Runner<'a> {
             health: Health::new(reporter.clone()),
             reporter,
             waiting: BTreeSet::new(),
+            timers: BTreeMap::new(),
             swept: false,
         })
     }
@@ -206,6 +214,8 @@ impl<'a> Runner<'a> {
                 () = tokio::time::sleep(PERIOD) => {}
             }
             self.scan()?;
+            let now = Instant::now();
+            self.waiting.extend(self.timers.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()));
             // What can't be stored now is looked at again: nothing was recorded of it.
             if let Err(error) = self.look(false).await {
                 self.reporter.problem(&error.to_string());
@@ -255,14 +265,24 @@ impl<'a> Runner<'a> {
                 now: jiff::Timestamp::now(),
             };
             let mut all = Batch::default();
+            let mut next = Vec::with_capacity(group.len());
             for key in &group {
-                let batch = engine.look(&self.world.look(key), silent).await?;
+                let (batch, next_look) = engine.look(&self.world.look(key), silent).await?;
                 all.enqueue.extend(batch.enqueue);
                 all.put_state.extend(batch.put_state);
                 all.delete_state.extend(batch.delete_state);
+                all.done.extend(batch.done);
+                next.push(next_look);
             }
+            let (now, instant) = (engine.now, Instant::now());
             self.outbox.commit(all).await?;
-            for key in group {
+            for (key, next_look) in group.into_iter().zip(next) {
+                // Waiting goes by a clock that does not jump.
+                let wait = next_look.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+                match wait.and_then(|wait| instant.checked_add(wait)) {
+                    Some(at) => drop(self.timers.insert(key.clone(), at)),
+                    None => drop(self.timers.remove(&key)),
+                }
                 self.world.looked(&key);
                 self.waiting.remove(&key);
             }

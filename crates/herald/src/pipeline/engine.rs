@@ -56,8 +56,13 @@ pub(crate) struct Engine<'a> {
 }
 
 impl Engine<'_> {
-    /// What is to be committed after a look. `silent` records what is already true without telling it.
-    pub(crate) async fn look(&self, look: &Look<'_>, silent: bool) -> Result<Batch, OutboxError> {
+    /// What is to be committed after a look, and when to look again even if nothing changes. `silent` records what is
+    /// already true without telling it.
+    pub(crate) async fn look(
+        &self,
+        look: &Look<'_>,
+        silent: bool,
+    ) -> Result<(Batch, Option<Timestamp>), OutboxError> {
         let key = format!("{}/{}", look.key.namespace, look.key.name);
         let known = self.outbox.get_state(SCOPE, &key).await?;
         // What can't be read is as good as never seen; it is told at most once more.
@@ -65,9 +70,15 @@ impl Engine<'_> {
         Ok(self.weigh(look, key, known, silent))
     }
 
-    fn weigh(&self, look: &Look<'_>, key: String, known: Option<Known>, silent: bool) -> Batch {
+    fn weigh(
+        &self,
+        look: &Look<'_>,
+        key: String,
+        known: Option<Known>,
+        silent: bool,
+    ) -> (Batch, Option<Timestamp>) {
         let Some(object) = look.object() else {
-            return Batch { delete_state: vec![(SCOPE.into(), key)], ..Batch::default() };
+            return (Batch { delete_state: vec![(SCOPE.into(), key)], ..Batch::default() }, None);
         };
         let mut known = known.unwrap_or_default();
         if let Some(cursor) = &mut known.cursor {
@@ -104,7 +115,8 @@ impl Engine<'_> {
         };
         let mut decision = decide(&question);
         configuration::tell(std::mem::take(&mut decision.diagnostics), look, self.reporter);
-        self.commit(look, object, key, known, observed.cursor, decision)
+        let next_look = decision.next_look.filter(|_| matches!(look.rollout, Subject::Present(_)));
+        (self.commit(look, object, key, known, observed.cursor, decision), next_look)
     }
 
     fn commit(
