@@ -45,6 +45,25 @@ fn field_names_match_without_case_and_maps_keep_theirs() {
     );
 }
 
+/// Keys are text, whatever they would be as values: `on:` is not `true`.
+#[test]
+fn keys_stay_as_written() {
+    let keys = ["on", "off", "yes", "NO", "y", "null", "~", "1", "0x10", "1.10", "1e3", "true", "2026-01-01"];
+    let text: String = keys.iter().map(|key| format!("{key}: {key}-value\n")).collect();
+    let node = yaml::parse(&text).unwrap();
+    let seen: Vec<&str> = node.entries().iter().map(|(key, ..)| key.as_str()).collect();
+    assert_eq!(seen, keys);
+    let value = node.to_value();
+    let json = node.to_json();
+    for key in keys {
+        assert_eq!(value.get(key).and_then(Value::as_str), Some(&*format!("{key}-value")), "{key}");
+        assert_eq!(json[key], format!("{key}-value"), "{key}");
+    }
+    // A manifest is read as Kubernetes' tools read it, YAML 1.1: values do change.
+    let labels = yaml::parse("metadata: {labels: {on: on, off: 'off'}}").unwrap().to_json();
+    assert_eq!(labels["metadata"]["labels"], serde_json::json!({"on": true, "off": "off"}));
+}
+
 #[test]
 fn text_stays_as_written() {
     for text in ["12345", "yes", "N", "0123", "1e3", "1.10", "no", "18446744073709551616"] {

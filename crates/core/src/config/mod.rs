@@ -216,8 +216,48 @@ pub(crate) struct Parts {
     pub(crate) default_triggers_of: BTreeMap<ServiceName, Vec<TriggerName>>,
     pub(crate) subscriptions: Vec<DefaultSubscription>,
     pub(crate) secrets: Value,
+    /// The keys of the ConfigMap.
+    pub(crate) keys: BTreeSet<String>,
+    /// The keys that are wrong, wholly or in part.
     pub(crate) broken: BTreeSet<String>,
+    /// Those of them that an earlier configuration stands in for.
+    pub(crate) kept: BTreeSet<String>,
     pub(crate) limits: Limits,
+}
+
+impl Parts {
+    /// Takes an entry over; says whether there was one to take. One of the layer below stands in only where there is
+    /// nothing else: it never was this key's.
+    fn keep(&mut self, key: &str, earlier: &Parts) -> bool {
+        let own = earlier.keys.contains(key);
+        if let Some(name) = key.strip_prefix("template.") {
+            let Some((name, template)) = earlier.templates.get_key_value(name) else { return false };
+            self.templates.insert(name.clone(), template.clone());
+        } else if let Some(name) = key.strip_prefix("trigger.") {
+            let Some((name, trigger)) = earlier.triggers.get_key_value(name) else { return false };
+            if !own && self.triggers.get(name).is_some_and(|trigger| !trigger.conditions.is_empty()) {
+                return false;
+            }
+            self.triggers.insert(name.clone(), trigger.clone());
+        } else if let Some(service) = earlier.services.values().find(|service| service.key == key) {
+            // Another key may configure a good service of that name now.
+            self.services.entry(service.name.clone()).or_insert_with(|| service.clone());
+        } else if !own {
+            return false;
+        } else if key == "subscriptions" {
+            self.subscriptions.clone_from(&earlier.subscriptions);
+        } else if key == "defaultTriggers" {
+            self.default_triggers.clone_from(&earlier.default_triggers);
+        } else if let Some(service) = key.strip_prefix("defaultTriggers.") {
+            let Some((name, triggers)) = earlier.default_triggers_of.get_key_value(service) else {
+                return false;
+            };
+            self.default_triggers_of.insert(name.clone(), triggers.clone());
+        } else {
+            return false;
+        }
+        true
+    }
 }
 
 impl Config {
@@ -226,31 +266,28 @@ impl Config {
         load::load(input, types, limits)
     }
 
-    /// This configuration, with each entry that is broken in it taken from `earlier`, where it was good.
+    /// This configuration, with each entry that is broken in it taken from `earlier`, where it was good. An entry is a
+    /// key of the ConfigMap: it is taken as a whole, so that never half of an old list and half of a new one count.
     #[must_use]
     pub fn keeping_good_of(self, earlier: &Config) -> Config {
-        if self.parts.broken.is_empty() {
+        let was_good =
+            |key: &&String| !earlier.parts.broken.contains(*key) || earlier.parts.kept.contains(*key);
+        let keys: Vec<String> = self.parts.broken.iter().filter(was_good).cloned().collect();
+        if keys.is_empty() {
             return self;
         }
         let mut parts = (*self.parts).clone();
-        for key in &self.parts.broken {
-            if let Some(name) = key.strip_prefix("template.")
-                && let Some(template) = earlier.template(name)
-            {
-                parts.templates.entry(template.name.clone()).or_insert_with(|| template.clone());
-            } else if let Some(name) = key.strip_prefix("trigger.")
-                && let Some(trigger) = earlier.trigger(name)
-            {
-                parts.triggers.insert(trigger.name.clone(), trigger.clone());
-            } else if let Some(service) = earlier.parts.services.values().find(|s| s.key == *key) {
-                parts.services.entry(service.name.clone()).or_insert_with(|| service.clone());
-            } else if key == "subscriptions" {
-                parts.subscriptions = earlier.parts.subscriptions.clone();
-            } else if key == "defaultTriggers" {
-                parts.default_triggers = earlier.parts.default_triggers.clone();
+        for key in keys {
+            if parts.keep(&key, &earlier.parts) {
+                parts.kept.insert(key);
             }
         }
         Config { parts: Arc::new(parts) }
+    }
+
+    /// The broken keys that an earlier configuration stands in for.
+    pub fn kept_keys(&self) -> impl Iterator<Item = &str> {
+        self.parts.kept.iter().map(String::as_str)
     }
 
     /// The service instance of a name.
