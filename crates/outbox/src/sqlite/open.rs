@@ -46,6 +46,13 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> OutboxError {
             path,
             reason: format!("{reason}; make the file and its directory writable"),
         },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OutboxError::Storage {
+            path,
+            reason: format!(
+                "{reason}; another program holds it locked for more than {} s, such as a backup or a SQLite shell: end it",
+                BUSY.as_secs()
+            ),
+        },
         _ => OutboxError::Storage { path, reason },
     }
 }
