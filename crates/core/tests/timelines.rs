@@ -29,6 +29,7 @@ struct Look {
     deleted: bool,
     replica_sets: Option<Vec<Json>>,
     analysis_runs: Option<Vec<Json>>,
+    experiments: Option<Vec<Json>>,
     expect: Vec<String>,
 }
 
@@ -56,11 +57,10 @@ fn value(json: &Json) -> Value {
 
 fn replica_set(short: &Json) -> Value {
     let owner = json!([{"uid": "uid-1", "controller": true}]);
-    let created = short.get("created").cloned().unwrap_or_else(|| json!("2026-01-01T00:00:00Z"));
     value(&json!({
         "metadata": {
             "uid": short["uid"], "name": format!("web-{}", short["hash"].as_str().unwrap()),
-            "generation": short["generation"], "creationTimestamp": created, "ownerReferences": owner,
+            "generation": short["generation"], "creationTimestamp": created(short), "ownerReferences": owner,
             "labels": {"rollouts-pod-template-hash": short["hash"]},
             "annotations": {"rollout.argoproj.io/revision": short["revision"].to_string()},
         },
@@ -68,10 +68,24 @@ fn replica_set(short: &Json) -> Value {
     }))
 }
 
+fn created(short: &Json) -> Json {
+    short.get("created").cloned().unwrap_or_else(|| json!("2026-01-01T00:00:00Z"))
+}
+
+fn experiment(short: &Json) -> Value {
+    value(&json!({
+        "metadata": {
+            "uid": short["uid"], "name": short["name"], "creationTimestamp": created(short),
+            "ownerReferences": [{"uid": "uid-1", "controller": true}],
+        },
+        "status": {"phase": short["phase"], "analysisRuns": short["analyses"]},
+    }))
+}
+
 fn analysis_run(short: &Json) -> Value {
     value(&json!({
         "metadata": {
-            "uid": short["uid"], "name": short["name"], "creationTimestamp": "2026-01-01T00:00:00Z",
+            "uid": short["uid"], "name": short["name"], "creationTimestamp": created(short),
             "ownerReferences": [{"uid": "uid-1", "controller": true}],
             "labels": {"rollout-type": "Step", "step-index": short["step"].to_string()},
         },
@@ -92,7 +106,7 @@ fn told(occurrence: &Occurrence) -> String {
 fn timelines() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conformance/lifecycle/timelines.json");
     let timelines: Vec<Timeline> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    assert!(timelines.len() >= 16);
+    assert!(timelines.len() >= 27);
     for timeline in timelines {
         let mut rollout = json!({
             "kind": "Rollout",
@@ -101,7 +115,7 @@ fn timelines() {
         });
         let mut baseline = timeline.baseline;
         let mut cursor: Option<Cursor> = None;
-        let (mut replica_sets, mut analysis_runs) = (Vec::new(), Vec::new());
+        let (mut replica_sets, mut analysis_runs, mut experiments) = (Vec::new(), Vec::new(), Vec::new());
         for (nth, look) in timeline.looks.iter().enumerate() {
             baseline = look.baseline.clone().or(baseline);
             merge(&mut rollout, look.rollout.as_ref().unwrap_or(&json!({})));
@@ -112,14 +126,18 @@ fn timelines() {
             if let Some(new) = &look.analysis_runs {
                 analysis_runs = new.iter().map(analysis_run).collect();
             }
+            if let Some(new) = &look.experiments {
+                experiments = new.iter().map(experiment).collect();
+            }
             let object = value(&rollout);
             let (replica_sets, analysis_runs): (Vec<&Value>, Vec<&Value>) =
                 (replica_sets.iter().collect(), analysis_runs.iter().collect());
+            let experiments: Vec<&Value> = experiments.iter().collect();
             let seen = Observation {
                 rollout: if look.deleted { Subject::Deleted(None) } else { Subject::Present(&object) },
                 replica_sets: &replica_sets,
                 analysis_runs: &analysis_runs,
-                experiments: &[],
+                experiments: &experiments,
             };
             let baseline = baseline.as_deref().map(|b| b.parse().unwrap());
             let now = "2026-01-01T00:01:00Z".parse().unwrap();
