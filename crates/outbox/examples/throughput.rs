@@ -1,55 +1,130 @@
 //! Notices a second, enqueued and acknowledged with full durability, beside what the raw store can do.
 //!
-//! `cargo run --release -p herald-outbox --example throughput [NOTICES] [CALLERS] [FILE]`
+//! `cargo run --release -p herald-outbox --example throughput [NOTICES] [CALLERS] [HISTORY]`
+//!
+//! With HISTORY, such as 1000000, a second store holds that many delivered notices before; both are measured in short
+//! turns, so that whatever else the machine does meets both alike. The files are made in `$TMPDIR`.
 
-use std::{error::Error, path::PathBuf, sync::Arc, time::Instant};
+use std::{error::Error, sync::Arc, time::Instant};
 
-use herald_outbox::{Access, Batch, Notice, ObjectRef, Outbox, Receipt, SqliteOutbox};
+use herald_outbox::{
+    Access, Batch, Filter, Notice, ObjectRef, Outbox, Outcome, Receipt, Retention, SqliteOutbox,
+};
 use jiff::Timestamp;
+
+/// Turns of each store.
+const TURNS: usize = 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let notices: usize = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
-    let callers: usize = arguments.next().map_or(Ok(256), |text| text.parse())?;
+    let callers: usize = arguments.next().map_or(Ok(256), |text| text.parse::<usize>())?.max(1);
+    let history: usize = arguments.next().map_or(Ok(0), |text| text.parse())?;
     let dir = tempfile::tempdir()?;
-    let path = arguments.next().map_or_else(|| dir.path().join("state.db"), PathBuf::from);
-
-    let outbox = Arc::new(SqliteOutbox::open(&path, Access::Owner)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let began = Instant::now();
-    let done = runtime.block_on(async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for caller in 0..callers {
-            let outbox = outbox.clone();
-            let share = notices / callers + usize::from(caller < notices % callers);
-            tasks.spawn(async move {
-                for n in 0..share {
-                    let notice = notice(format!("{caller}/{n}"));
-                    let id = notice.id.clone();
-                    outbox.commit(Batch { enqueue: vec![notice], ..Batch::default() }).await?;
-                    let receipt = Receipt {
-                        at: Timestamp::UNIX_EPOCH,
-                        took: Default::default(),
-                        detail: String::new(),
-                    };
-                    outbox.delivered(&id, receipt).await?;
-                }
-                Ok::<usize, herald_outbox::OutboxError>(share)
-            });
+
+    let mut stores = vec![("outbox", dir.path().join("state.db"))];
+    if history > 0 {
+        let path = dir.path().join("long.db");
+        let began = Instant::now();
+        fill(&path, history)?;
+        println!("{history} notices of history, made in {:.0} s", began.elapsed().as_secs_f64());
+        stores.push(("outbox with that history", path));
+    }
+    let outboxes: Vec<Arc<SqliteOutbox>> = stores
+        .iter()
+        .map(|(_, path)| SqliteOutbox::open(path, Access::Owner).map(Arc::new))
+        .collect::<Result<_, _>>()?;
+    let mut rates = vec![Vec::new(); stores.len()];
+    for turn in 0..TURNS {
+        for (outbox, rates) in outboxes.iter().zip(&mut rates) {
+            rates.push(runtime.block_on(turns(outbox, notices / TURNS, callers, turn))?);
         }
-        let mut done = 0;
-        while let Some(share) = tasks.join_next().await {
-            done += share??;
-        }
-        Ok::<usize, Box<dyn Error>>(done)
-    })?;
-    let rate = done as f64 / began.elapsed().as_secs_f64();
-    println!("outbox, {callers} callers: {rate:.0} notices a second, enqueued and acknowledged");
+    }
+    let mut medians = Vec::new();
+    for ((name, _), rates) in stores.iter().zip(&mut rates) {
+        rates.sort_unstable_by(f64::total_cmp);
+        let median = rates.get(rates.len() / 2).copied().unwrap_or_default();
+        println!("{name}, {callers} callers: {median:.0} notices a second, enqueued and acknowledged");
+        medians.push(median);
+    }
+    if let [without, with] = medians[..] {
+        println!("with history: {:.1} % slower", (1.0 - with / without) * 100.0);
+    }
+    if let Some(outbox) = outboxes.last() {
+        runtime.block_on(reads(outbox))?;
+    }
 
     let raw = raw(&dir.path().join("raw.db"), 1)?;
     println!("raw store, a commit for each row: {raw:.0} rows a second");
     let raw = self::raw(&dir.path().join("raw-grouped.db"), callers)?;
     println!("raw store, {callers} rows a commit: {raw:.0} rows a second");
+    Ok(())
+}
+
+/// Enqueues and acknowledges; gives the rate.
+async fn turns(
+    outbox: &Arc<SqliteOutbox>,
+    notices: usize,
+    callers: usize,
+    turn: usize,
+) -> Result<f64, Box<dyn Error>> {
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for caller in 0..callers {
+        let outbox = outbox.clone();
+        let share = notices / callers + usize::from(caller < notices % callers);
+        tasks.spawn(async move {
+            for n in 0..share {
+                let notice = notice(format!("{turn}/{caller}/{n}"));
+                let id = notice.id.clone();
+                outbox.commit(Batch { enqueue: vec![notice], ..Batch::default() }).await?;
+                let receipt =
+                    Receipt { at: Timestamp::UNIX_EPOCH, took: Default::default(), detail: String::new() };
+                outbox.delivered(&id, receipt).await?;
+            }
+            Ok::<(), herald_outbox::OutboxError>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(notices as f64 / began.elapsed().as_secs_f64())
+}
+
+/// How long the other operations take on the longest store.
+async fn reads(outbox: &SqliteOutbox) -> Result<(), Box<dyn Error>> {
+    let newest = Filter { limit: Some(50), ..Filter::default() };
+    let one = Filter { namespace: Some("prod".into()), name: Some("web-77".into()), ..newest.clone() };
+    let dead = Filter { outcome: Some(Outcome::DeadLetter), ..newest.clone() };
+    for (name, filter) in [("the newest 50", newest), ("50 of one object", one), ("dead letters", dead)] {
+        let began = Instant::now();
+        let found = outbox.list(filter).await?.len();
+        println!("list {name}: {found} in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    }
+    let began = Instant::now();
+    let (waiting, _) = outbox.backlog().await?;
+    println!("backlog: {waiting} in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    let began = Instant::now();
+    let pruned = outbox.prune(Retention::default(), Timestamp::now()).await?;
+    println!("a step of pruning: {pruned} in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    Ok(())
+}
+
+/// A store with a long history, made by one statement.
+fn fill(path: &std::path::Path, rows: usize) -> Result<(), Box<dyn Error>> {
+    drop(SqliteOutbox::open(path, Access::Owner)?);
+    let db = rusqlite::Connection::open(path)?;
+    db.pragma_update(None, "synchronous", "OFF")?;
+    db.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+         INSERT INTO notice (id, lane, \"trigger\", namespace, kind, name, uid, service, recipient, created, due, outcome,
+                             attempts, finished, took, answer, payload)
+         SELECT 'history-' || i, 'prod/Rollout/web-' || i % 1000, 'on-rollout-completed', 'prod', 'Rollout',
+                'web-' || i % 1000, 'u', 'slack', 'deploys', ?2, ?2, 1, 1, ?2, 5, 'ok', zeroblob(1024)
+         FROM n",
+        rusqlite::params![i64::try_from(rows)?, Timestamp::now().as_millisecond()],
+    )?;
     Ok(())
 }
 

@@ -10,9 +10,9 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     hash::{BuildHasher, RandomState},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Lines, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -178,7 +178,7 @@ fn lock(dir: &Path) {
 }
 
 /// Gives the rest of what it says: a child whose output nobody takes would fail for that.
-fn wait_for(process: &mut Child, word: &str) -> impl Iterator<Item = std::io::Result<String>> {
+fn wait_for(process: &mut Child, word: &str) -> Lines<BufReader<ChildStdout>> {
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.is_ok_and(|line| line == word)), "the child never said {word}");
     lines

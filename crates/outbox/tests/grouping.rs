@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use common::{Between, failed, notice, second};
+use common::{Between, failed, notice, second, turn};
 use herald_outbox::{
     Access, Attempted, Batch, Clock, Courier, CourierOptions, Deliverer, FailureClass, Filter, Notice,
     Outbox, OutboxError, Outcome, Policies, Report, ServicePolicy, SqliteOutbox, VirtualClock,
@@ -108,10 +108,7 @@ impl Site {
     async fn until(&self, target: i64, step: u64) {
         loop {
             for _ in 0..40 {
-                tokio::task::yield_now().await;
-                // Behind everything that was asked for before.
-                let _ = self.outbox.commit(Batch::default()).await;
-                self.outbox.get_state("", "").await.unwrap();
+                turn(&*self.outbox).await;
             }
             if self.clock.now() >= monday() + jiff::SignedDuration::from_secs(target) {
                 return;
@@ -305,7 +302,7 @@ async fn held_and_passing_notices_share_a_lane() {
     let count = std::sync::atomic::AtomicU32::new(0);
     let outbox = Between::failing(store(&dir), move |operation| {
         let fails = matches!(operation, "commit" | "pending_in_lane" | "load")
-            && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 3 == 0;
+            && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(3);
         let broken = || OutboxError::Storage { path: "state.db".into(), reason: "disk I/O error".into() };
         if fails { Err(broken()) } else { Ok(()) }
     });

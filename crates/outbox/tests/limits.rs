@@ -14,9 +14,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use common::{Bench, Between, failed, notice, second, start};
+use common::{Bench, Between, failed, notice, second, start, turn};
 use herald_outbox::{
-    Attempted, Clock, Courier, CourierOptions, Deliverer, FailureClass, Notice, Outbox, OutboxError, Outcome,
+    Attempted, Clock, Courier, CourierOptions, Deliverer, FailureClass, Notice, OutboxError, Outcome,
     Policies, ServicePolicy, VirtualClock,
 };
 use tokio::sync::{Notify, watch};
@@ -32,8 +32,7 @@ async fn begun(bench: &mut Bench) -> Vec<String> {
         while let Ok((id, ..)) = bench.begun.try_recv() {
             seen.push(id);
         }
-        tokio::task::yield_now().await;
-        bench.outbox.get_state("", "").await.unwrap();
+        turn(&*bench.outbox).await;
     }
     seen
 }
@@ -130,9 +129,8 @@ async fn the_grace_at_a_shutdown_is_enough_or_nothing_is_lost() {
         stop.notify_one();
         for _ in 0..takes + grace {
             // The store's answers come in real time: each second of the clock gives them their turns.
-            for _ in 0..5 {
-                tokio::task::yield_now().await;
-                bench.outbox.get_state("", "").await.unwrap();
+            for _ in 0..10 {
+                turn(&*bench.outbox).await;
             }
             if running.is_finished() {
                 break;

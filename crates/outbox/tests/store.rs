@@ -5,8 +5,8 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use herald_outbox::{
-    Access, Attempt, Batch, Filter, HandleKey, Notice, ObjectRef, Outbox, OutboxError, Outcome, Receipt,
-    Retention, SqliteOutbox, StateEntry,
+    Access, Attempt, Batch, Done, Filter, HandleKey, Notice, ObjectRef, Outbox, OutboxError, Outcome,
+    Receipt, Retention, SqliteOutbox, StateEntry,
 };
 use jiff::Timestamp;
 
@@ -352,4 +352,68 @@ async fn history_is_pruned_in_small_steps_and_dead_letters_stay() {
     let left = outbox.list(Filter::default()).await.unwrap();
     assert_eq!(left.len(), 101);
     assert!(left.iter().all(|e| e.outcome == Outcome::Pending || e.notice.id == "0"));
+}
+
+#[tokio::test]
+async fn what_is_muted_or_grouped_is_history_and_only_what_waits_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = owner(&dir.path().join("state.db"));
+    outbox.commit(enqueue(&["a", "b", "c"])).await.unwrap();
+    outbox.delivered("c", receipt(1)).await.unwrap();
+    let done = |id: &str, outcome, reason: &str| Done {
+        id: id.into(),
+        outcome,
+        at: at(50),
+        reason: reason.to_owned(),
+    };
+    let batch = Batch {
+        done: vec![
+            done("a", Outcome::Grouped, "grouped into d"),
+            done("b", Outcome::Muted, "muted by night"),
+            done("c", Outcome::Muted, "muted by night"),
+        ],
+        ..enqueue(&["d"])
+    };
+    outbox.commit(batch).await.unwrap();
+    assert_eq!(ids(&outbox).await, ["d"]);
+    for (id, outcome, reason) in [
+        ("a", Outcome::Grouped, Some("grouped into d")),
+        ("b", Outcome::Muted, Some("muted by night")),
+        ("c", Outcome::Delivered, None),
+    ] {
+        let shown = outbox.show(id).await.unwrap().unwrap();
+        assert_eq!((shown.outcome, shown.reason.as_deref()), (outcome, reason));
+    }
+    assert!(outbox.check().await.unwrap().is_empty());
+    let retention = Retention { age: Duration::from_secs(100), bytes: u64::MAX, step: 30 };
+    assert_eq!(outbox.prune(retention, at(200)).await.unwrap(), 3);
+}
+
+/// A file of the first format, with a notice in it, is brought to the newest one.
+#[tokio::test]
+async fn an_older_file_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../src/sqlite/v1.sql")).unwrap();
+    old.execute_batch(
+        "PRAGMA application_id = 0x48524c44; PRAGMA user_version = 1;
+         INSERT INTO notice (id, lane, \"trigger\", namespace, kind, name, uid, service, recipient, created, due, payload)
+         VALUES ('old', 'lane', 't', 'prod', 'Rollout', 'web', 'u', 'slack', 'deploys', 1, 1, x'00')",
+    )
+    .unwrap();
+    drop(old);
+    let outbox = owner(&path);
+    assert_eq!(ids(&outbox).await, ["old"]);
+    assert!(outbox.check().await.unwrap().is_empty());
+    drop(outbox);
+    let indexes: i64 = rusqlite::Connection::open(&path)
+        .unwrap()
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('notice_done', 'notice_object')",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(indexes, 2);
 }

@@ -78,6 +78,15 @@ pub(crate) struct Bench {
     _dir: tempfile::TempDir,
 }
 
+/// Waits until the store's threads have done what they were asked for before: each works in order.
+pub(crate) async fn turn(outbox: &dyn Outbox) {
+    tokio::task::yield_now().await;
+    // A store that is made to fail answers too.
+    let _ = outbox.commit(Batch::default()).await;
+    let _ = outbox.get_state("", "").await;
+    let _ = outbox.show("").await;
+}
+
 impl Bench {
     pub(crate) fn new(results: &[(&str, Vec<Attempted>)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -106,15 +115,12 @@ impl Bench {
     /// The next attempt; moves the clock in steps of `step` until there is one.
     pub(crate) async fn next(&mut self, step: Duration) -> (String, u32, Duration) {
         for _ in 0..200_000 {
-            // Threads of the store answer in real time: what they were asked for is done before time goes on, since they
-            // work in order.
+            // Threads of the store answer in real time: what they were asked for is done before time goes on.
             for _ in 0..20 {
                 if let Ok(begun) = self.begun.try_recv() {
                     return begun;
                 }
-                tokio::task::yield_now().await;
-                self.outbox.commit(Batch::default()).await.unwrap();
-                self.outbox.get_state("", "").await.unwrap();
+                turn(&*self.outbox).await;
             }
             self.clock.advance(step);
         }
@@ -140,11 +146,17 @@ pub(crate) fn second(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// Asked before an operation, by its name.
+pub(crate) type Before = Box<dyn Fn(&str) -> Result<(), OutboxError> + Send + Sync>;
+
+/// Told after an operation on a notice succeeded.
+pub(crate) type After = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 /// An outbox with somebody in between: may refuse before an operation, and hears of those that succeeded.
 pub(crate) struct Between {
     pub(crate) inner: Arc<SqliteOutbox>,
-    pub(crate) before: Box<dyn Fn(&str) -> Result<(), OutboxError> + Send + Sync>,
-    pub(crate) after: Box<dyn Fn(&str, &str) + Send + Sync>,
+    pub(crate) before: Before,
+    pub(crate) after: After,
 }
 
 impl Between {
