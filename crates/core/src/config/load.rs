@@ -352,7 +352,8 @@ impl<'a> Loader<'a> {
         }
         let hold = self.duration(spec.hold.as_ref());
         let repeat_every = self.duration(spec.repeat_every.as_ref());
-        if spec.when.value.is_empty() && (hold.is_some() || repeat_every.is_some() || !resolve.is_empty()) {
+        let timed = hold.flatten().is_some() || repeat_every.flatten().is_some() || !resolve.is_empty();
+        if spec.when.value.is_empty() && timed {
             self.warning(
                 codes::TIMING,
                 "`for`, `resolve` and `repeatEvery` are ignored without a `when`: an event does not last",
@@ -366,9 +367,10 @@ impl<'a> Loader<'a> {
             send,
             once_per: once_per?,
             description: spec.description,
-            hold,
+            // What is to wait must not be sent at once because its time can't be read.
+            hold: hold?,
             resolve,
-            repeat_every,
+            repeat_every: repeat_every?,
             at: node.at,
         })
     }
@@ -392,10 +394,11 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn duration(&mut self, text: Option<&Located<String>>) -> Option<i64> {
-        let text = text.filter(|text| !text.value.is_empty())?;
+    /// The duration; outer `None` if it is wrong, inner if there is none.
+    fn duration(&mut self, text: Option<&Located<String>>) -> Option<Option<i64>> {
+        let Some(text) = text.filter(|text| !text.value.is_empty()) else { return Some(None) };
         match herald_value::time::parse_duration(&text.value) {
-            Ok(nanos) if nanos > 0 => Some(nanos),
+            Ok(nanos) if nanos > 0 => Some(Some(nanos)),
             Ok(_) => {
                 self.error(codes::DURATION, "this duration must be more than nothing", text.at);
                 None
