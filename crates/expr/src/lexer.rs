@@ -16,20 +16,6 @@ pub(crate) enum Kind {
     End,
 }
 
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Ident => "Identifier",
-            Kind::Number => "Number",
-            Kind::Str => "String",
-            Kind::Bytes => "Bytes",
-            Kind::Op => "Operator",
-            Kind::Bracket => "Bracket",
-            Kind::End => "EOF",
-        }
-    }
-}
-
 /// One token.
 #[derive(Clone, Debug)]
 pub(crate) struct Token<'s> {
@@ -52,13 +38,13 @@ impl Token<'_> {
     /// How messages name it.
     pub(crate) fn describe(&self) -> String {
         if self.kind == Kind::End {
-            return "the end of the expression".into();
+            return "end of the expression".into();
         }
         let mut text = String::from_utf8_lossy(&self.text).into_owned();
         if text.chars().count() > 40 {
             text = text.chars().take(40).chain(['…']).collect();
         }
-        format!("{}({text:?})", self.kind.name())
+        format!("`{text}`")
     }
 }
 

@@ -10,6 +10,7 @@
 //! # Ok::<(), herald_expr::ExprError>(())
 //! ```
 
+mod advice;
 mod ast;
 mod builtin;
 mod check;
@@ -136,7 +137,7 @@ impl Program {
             Ok(code) => Ok(Program { inner: Arc::new(Inner { source: source.to_string(), code }) }),
             Err(problem) => {
                 let mut error = ExprError::new(Phase::Compile, source, problem.at, problem.message);
-                error.hint = problem.hint;
+                error.hint = problem.hint.or_else(|| advice::compiling(source, problem.at, &error.message));
                 error.over_limit = problem.over_limit;
                 Err(error)
             }
@@ -163,7 +164,9 @@ impl Program {
         machine.run().map_err(|failure| {
             let message = failure.error.message;
             let mut error = ExprError::new(Phase::Run, &self.inner.source, failure.place, message);
-            error.hint = failure.hint;
+            let paths = &self.inner.code.paths;
+            error.hint =
+                failure.hint.or_else(|| advice::around(&self.inner.source, failure.place, paths, vars));
             error.over_limit = failure.error.over_limit;
             error
         })

@@ -74,14 +74,14 @@ pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(Ast, Id)> {
 
 impl<'s> Parser<'s> {
     fn unexpected<T>(&self) -> Result<T> {
-        Err(Problem::new(self.current.at, format!("unexpected token {}", self.current.describe())))
+        Err(Problem::new(self.current.at, format!("unexpected {}", self.current.describe())))
     }
 
     fn advance(&mut self) -> Result<Token<'s>> {
         let next = match self.stash.take() {
             Some(token) => token,
             None if self.current.kind == Kind::End => {
-                return Err(Problem::new(self.current.at, "unexpected end of expression"));
+                return Err(Problem::new(self.current.at, "unexpected end of the expression"));
             }
             None => self.lexer.next()?,
         };

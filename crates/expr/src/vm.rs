@@ -6,6 +6,7 @@ use herald_value::{AnyMap, CallError, Elem, List, Map, Str, Value, limits::Meter
 use jiff::Timestamp;
 
 use crate::{
+    advice,
     ast::{BinaryOp, Set},
     builtin::Builtin,
     code::{Code, Op, Path},
@@ -541,35 +542,12 @@ impl<'a> Machine<'a> {
         for (i, (key, place)) in path.keys.iter().enumerate().skip(from) {
             self.place = Some(*place);
             if slot.get().is_nil() {
-                self.hint = self.missing(path, i);
+                self.hint = path.keys.get(..i).and_then(|keys| advice::missing(self.vars, keys));
             }
             slot = slot.fetch(&Value::Str(key.clone()), &mut self.meter)?;
         }
         self.place = None;
         Ok(slot)
-    }
-
-    /// What is known of a name that led to nil.
-    fn missing(&self, path: &Path, at: usize) -> Option<String> {
-        let mut parent = self.vars;
-        let (last, before) = path.keys.get(..at)?.split_last()?;
-        for (key, _) in before {
-            parent = parent.as_map()?.get_bytes(key.as_bytes())?;
-        }
-        let map = parent.as_map()?;
-        if map.get_bytes(last.0.as_bytes()).is_some() {
-            return Some(format!("`{}` is null", last.0.to_str_lossy()));
-        }
-        let owner = before.last().map_or_else(
-            || "there is no variable".to_string(),
-            |(key, _)| format!("`{}` has no field", key.to_str_lossy()),
-        );
-        let name = last.0.to_str_lossy();
-        let near = nearest(&name, map.entries().iter().filter_map(|(k, _)| k.to_str()));
-        Some(match near {
-            Some(near) => format!("{owner} `{name}`; did you mean `{near}`?"),
-            None => format!("{owner} `{name}`"),
-        })
     }
 
     /// A function whose name is like the one that was called.
@@ -624,7 +602,7 @@ impl<'a> Machine<'a> {
             }
             Value::Nil => {
                 self.hint = near.map(|near| format!("did you mean `{near}`?"));
-                fail("cannot call nil: there is no such function".into())
+                fail("there is no such function".into())
             }
             other => fail(format!("cannot call a {}", other.go_type())),
         }

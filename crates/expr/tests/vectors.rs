@@ -163,7 +163,7 @@ fn places_and_hints() {
         wrong.hint.as_deref(),
         Some("`status` has no field `currentStepIdx`; did you mean `currentStepIndex`?")
     );
-    assert!(wrong.render_caret().contains(&format!("\n | {}^", " ".repeat(32))));
+    assert!(wrong.render_caret().contains(&format!("\n  | {}^", " ".repeat(32))));
     assert_eq!(error("lenn(rollout)").hint.as_deref(), Some("did you mean `len`?"));
     let wrong = error("'é' == 1");
     assert_eq!((wrong.line, wrong.column, wrong.phase), (1, 5, Phase::Compile));

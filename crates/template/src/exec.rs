@@ -507,6 +507,20 @@ impl<'d> Machine<'d, '_> {
     ) -> Result<Ev<'d>> {
         let Some((final_name, before)) = names.split_last() else { return Ok(receiver) };
         let mut value = receiver;
+        let mut before = before.iter();
+        // Most chains walk through maps of the data: by reference, from one to the next.
+        if self.overlay.is_empty() {
+            while let (Ev::Ref(whole @ Value::Map(map)), Some(name)) = (&value, before.as_slice().first()) {
+                before.next();
+                value = match map.get_bytes(name.as_bytes()) {
+                    Some(found) => Ev::Ref(found),
+                    None => {
+                        self.missing = Some((whole, name));
+                        Ev::Missing
+                    }
+                };
+            }
+        }
         for name in before {
             value = self.field(dot, value, name, pos, &[], None)?;
         }
@@ -525,10 +539,9 @@ impl<'d> Machine<'d, '_> {
         let has_args = !args.is_empty() || last.is_some();
         match receiver.get() {
             None => Ok(Ev::Missing),
-            Some(Value::Nil) => fail(
-                pos,
-                format!("nil pointer evaluating interface {{}}.{}: the value is null", name.to_str_lossy()),
-            ),
+            Some(Value::Nil) => {
+                fail(pos, format!("the value is null, so it has no field {}", name.to_str_lossy()))
+            }
             Some(Value::Map(map)) => {
                 if has_args {
                     return fail(pos, format!("{} is not a method but has arguments", name.to_str_lossy()));

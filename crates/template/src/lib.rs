@@ -14,6 +14,7 @@
 
 pub mod function;
 
+mod advice;
 mod ast;
 mod builtin;
 mod constant;
@@ -112,7 +113,11 @@ impl Template {
         }
         match parse::parse(name, source, &limits) {
             Ok(program) => Ok(Template { program: Arc::new(program) }),
-            Err((pos, message)) => Err(error(pos, herald_value::CallError::new(message))),
+            Err((pos, message)) => {
+                let mut error = error(pos, herald_value::CallError::new(message));
+                error.hint = advice::on(source, pos, &error.message);
+                Err(error)
+            }
         }
     }
 
@@ -145,7 +150,7 @@ impl Template {
             let program = &self.program;
             let mut error =
                 TemplateError::at(&program.name, &program.source, Phase::Exec, failure.pos, failure.error);
-            error.hint = failure.hint;
+            error.hint = failure.hint.or_else(|| advice::on(&program.source, failure.pos, &error.message));
             error
         })
     }

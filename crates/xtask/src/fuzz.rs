@@ -1,7 +1,7 @@
 //! Differential fuzzing: random programs from a grammar must have the same outcome here and in the originals.
 
 mod expression;
-mod random;
+pub(crate) mod random;
 mod template;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,12 @@ mod cases;
 mod conformance;
 mod fuzz;
 mod languages;
+#[cfg(test)]
+mod mistakes;
+#[cfg(test)]
+mod mutations;
 mod oracle;
+mod seeds;
 
 use std::path::PathBuf;
 
@@ -44,6 +49,8 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         show: usize,
     },
+    /// Writes what the fuzz targets start from to `fuzz/corpus`.
+    FuzzSeeds,
     /// Benchmarks beside the originals.
     Bench {
         #[command(subcommand)]
@@ -67,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         Command::Conformance { regenerate: true, .. } => conformance::regenerate(),
         Command::Conformance { show, group, .. } => conformance::run(show, &group),
         Command::Fuzz { cases, seed, show } => fuzz::run(cases, seed, show),
+        Command::FuzzSeeds => seeds::write(),
         Command::Bench { scene: Scene::Languages } => languages::run(),
     }
 }

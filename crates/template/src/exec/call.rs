@@ -12,6 +12,9 @@ use crate::{
 
 use super::{Ev, Machine, Result, fail, failure};
 
+/// Up to how many arguments stay on the stack.
+const FEW: usize = 3;
+
 impl<'d> Machine<'d, '_> {
     pub(super) fn method(
         &mut self,
@@ -101,18 +104,30 @@ impl<'d> Machine<'d, '_> {
             }
             return Ok(last.unwrap_or(value));
         }
-        let mut values = Vec::with_capacity(args.len() + 1);
-        for arg in args {
-            values.push(self.operand(dot, arg)?);
+        let given = args.len() + usize::from(last.is_some());
+        // Few arguments, as nearly all calls have, need no memory of their own.
+        let mut few = [const { Ev::Missing }; FEW];
+        let mut many = Vec::new();
+        let values = match few.get_mut(..given) {
+            Some(few) => few,
+            None => {
+                many.resize(given, Ev::Missing);
+                &mut many
+            }
+        };
+        for (value, arg) in values.iter_mut().zip(args) {
+            *value = self.operand(dot, arg)?;
         }
-        values.extend(last);
+        if let (Some(slot), Some(last)) = (values.last_mut(), last) {
+            *slot = last;
+        }
         if builtin == Builtin::Printf {
             let place = args.first().map_or(pos, |arg| arg.pos);
             let format = values.first().cloned().unwrap_or(Ev::Missing);
             self.checked(place, format, Param::Str)?;
         }
         let context = builtin::Context { meter: &mut self.meter, overlay: &self.overlay };
-        builtin::call(builtin, &values, context).map_err(|mut error| {
+        builtin::call(builtin, values, context).map_err(|mut error| {
             if !error.over_limit {
                 error.message = format!("error calling {}: {}", builtin.name(), error.message);
             }
@@ -138,24 +153,30 @@ impl<'d> Machine<'d, '_> {
             if function.variadic.is_some() { None } else { Some(fixed) },
         )?;
         let param = |i: usize| function.params.get(i).copied().or(function.variadic).unwrap_or(Param::Any);
-        let mut values = Vec::with_capacity(given);
-        for (i, arg) in args.iter().enumerate() {
-            let value = self.argument(dot, arg, param(i))?;
-            values.push(value);
+        let mut few = [const { Value::Nil }; FEW];
+        let mut many = Vec::new();
+        let values = match few.get_mut(..given) {
+            Some(few) => few,
+            None => {
+                many.resize(given, Value::Nil);
+                &mut many
+            }
+        };
+        for (i, (value, arg)) in values.iter_mut().zip(args).enumerate() {
+            *value = self.argument(dot, arg, param(i))?;
         }
-        if let Some(last) = last {
+        if let (Some(slot), Some(last)) = (values.last_mut(), last) {
             let place = args.last().map_or(pos, |arg| arg.pos);
-            let value = self.checked(place, last, param(args.len()))?;
-            values.push(value);
+            *slot = self.checked(place, last, param(args.len()))?;
         }
         if !function.identity && !self.overlay.is_empty() {
-            for value in &mut values {
+            for value in values.iter_mut() {
                 *value = self.overlay.resolve(value, &mut self.meter).map_err(|e| failure(pos, e))?;
             }
         }
         self.meter.step(1 + values.len() as u64).map_err(|e| failure(pos, e))?;
         let mut call =
-            Call { args: &values, meter: &mut self.meter, overlay: &mut self.overlay, now: self.now };
+            Call { args: values, meter: &mut self.meter, overlay: &mut self.overlay, now: self.now };
         match (function.body)(&mut call) {
             Ok(value) => Ok(Ev::Own(value)),
             Err(mut error) => {
@@ -213,7 +234,7 @@ impl<'d> Machine<'d, '_> {
     pub(super) fn checked(&self, pos: Pos, value: Ev<'d>, param: Param) -> Result<Value> {
         let fits = match value.get() {
             None if param.nilable() => return Ok(Value::Nil),
-            None => return fail(pos, format!("invalid value; expected {}", param.go_name())),
+            None => return fail(pos, format!("there is no value; expected {}", param.go_name())),
             Some(Value::Nil) if param == Param::Any => return Ok(Value::Nil),
             Some(value) => match (param, value) {
                 (Param::Any, _)
