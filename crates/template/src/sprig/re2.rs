@@ -240,7 +240,8 @@ fn class(chars: &[char], start: usize, out: &mut String) -> Result<usize, String
             }
             '[' if chars.get(at + 1) == Some(&':') => {
                 let rest = text(chars, at, (at + 16).min(chars.len()));
-                match rest.find(":]") {
+                // The colon that opens the name does not also close it.
+                match rest.get(2..).and_then(|name| name.find(":]")).map(|end| end + 2) {
                     Some(end) => {
                         let name = &rest[2..end];
                         const NAMES: &str = " alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ";
