@@ -120,18 +120,12 @@ const WHERE: &[(&str, Field)] = &[
 ];
 
 /// What a deployment has beside its template fields.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Switches {
     required_contexts: Option<Vec<String>>,
     auto_merge: Option<bool>,
     transient_environment: bool,
-}
-
-impl Default for Switches {
-    fn default() -> Self {
-        Switches { required_contexts: None, auto_merge: None, transient_environment: false }
-    }
 }
 
 #[derive(Debug)]
