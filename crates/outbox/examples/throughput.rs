@@ -120,8 +120,8 @@ fn fill(path: &std::path::Path, rows: usize) -> Result<(), Box<dyn Error>> {
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
          INSERT INTO notice (id, lane, \"trigger\", namespace, kind, name, uid, service, recipient, created, due, outcome,
                              attempts, finished, took, answer, payload)
-         SELECT 'history-' || i, 'prod/Rollout/web-' || i % 1000, 'on-rollout-completed', 'prod', 'Rollout',
-                'web-' || i % 1000, 'u', 'slack', 'deploys', ?2, ?2, 1, 1, ?2, 5, 'ok', zeroblob(1024)
+         SELECT 'history-' || i, 'prod/Rollout/web-' || (i % 1000), 'on-rollout-completed', 'prod', 'Rollout',
+                'web-' || (i % 1000), 'u', 'slack', 'deploys', ?2, ?2, 1, 1, ?2, 5, 'ok', zeroblob(1024)
          FROM n",
         rusqlite::params![i64::try_from(rows)?, Timestamp::now().as_millisecond()],
     )?;
