@@ -137,7 +137,7 @@ pub(crate) fn config(data: &[u8], types: &dyn ServiceTypes) {
     }
     let destination = Destination { service: console, recipient: Recipient::new("stdout") };
     for template in config.templates().take(16) {
-        let _ = config.render(&[template.name.clone()], &VARIABLES, &destination, NOW);
+        let _ = config.render(std::slice::from_ref(&template.name), &VARIABLES, &destination, NOW);
     }
 }
 

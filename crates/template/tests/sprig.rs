@@ -1,5 +1,7 @@
 //! Corners of sprig, with the results that sprig 3.3.0 gives; and what is random, by its properties.
 
+#![allow(clippy::unwrap_used)]
+
 use herald_template::Template;
 use herald_value::{Value, limits::Limits};
 
