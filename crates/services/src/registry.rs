@@ -25,6 +25,7 @@ pub static SERVICES: &[&ServiceType] = &[
     &services::googlechat::TYPE,
     &services::grafana::TYPE,
     &services::mattermost::TYPE,
+    &services::nats::TYPE,
     &services::newrelic::TYPE,
     &services::opsgenie::TYPE,
     &services::pagerduty::TYPE,

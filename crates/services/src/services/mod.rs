@@ -9,6 +9,7 @@ pub mod github;
 pub mod googlechat;
 pub mod grafana;
 pub mod mattermost;
+pub mod nats;
 pub mod newrelic;
 pub mod opsgenie;
 pub mod pagerduty;
