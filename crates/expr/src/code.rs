@@ -1,8 +1,11 @@
 //! The tree to a flat program.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
-use herald_value::{IntKind, Str, Value};
+use herald_value::{IntKind, Map, Str, Value};
 use regex::bytes::Regex;
 
 use crate::{
@@ -77,10 +80,33 @@ pub(crate) enum Op {
     Sorted,
 }
 
+/// Where a name was found last: objects of a kind mostly have the same fields, so it is mostly there again.
+#[derive(Debug, Default)]
+pub(crate) struct Hint(AtomicU32);
+
+impl Hint {
+    /// The value of a key.
+    #[inline]
+    pub(crate) fn lookup<'v>(&self, map: &'v Map, key: &Str) -> Option<&'v Value> {
+        let entries = map.entries();
+        match entries.get(self.0.load(Ordering::Relaxed) as usize) {
+            Some((known, value)) if known == key => Some(value),
+            _ => self.search(entries, key),
+        }
+    }
+
+    fn search<'v>(&self, entries: &'v [(Str, Value)], key: &Str) -> Option<&'v Value> {
+        let at = entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
+        self.0.store(at as u32, Ordering::Relaxed);
+        entries.get(at).map(|(_, value)| value)
+    }
+}
+
 /// A chain of names, each with its place in the source.
 #[derive(Debug)]
 pub(crate) struct Path {
     pub(crate) keys: Vec<(Str, u32)>,
+    pub(crate) hints: Vec<Hint>,
     /// Where the chain starts in the source.
     pub(crate) start: u32,
 }
@@ -92,7 +118,7 @@ pub(crate) struct Code {
     /// Where each instruction comes from, as a byte offset in the source.
     pub(crate) places: Vec<u32>,
     pub(crate) consts: Vec<Value>,
-    pub(crate) keys: Vec<Str>,
+    pub(crate) keys: Vec<(Str, Hint)>,
     pub(crate) paths: Vec<Path>,
     pub(crate) sets: Vec<Arc<Set>>,
     pub(crate) patterns: Vec<Regex>,
@@ -149,11 +175,8 @@ impl Compiler<'_> {
     }
 
     fn key(&mut self, key: &Str) -> u32 {
-        let index = self.code.keys.iter().position(|k| k == key).unwrap_or_else(|| {
-            self.code.keys.push(key.clone());
-            self.code.keys.len() - 1
-        });
-        index as u32
+        self.code.keys.push((key.clone(), Hint::default()));
+        self.code.keys.len() as u32 - 1
     }
 
     fn all(&mut self, ids: &[Id]) -> Result<()> {
@@ -187,8 +210,16 @@ impl Compiler<'_> {
             Node::Chain(inner) => {
                 self.chains.push(Vec::new());
                 self.node(*inner)?;
-                for jump in self.chains.pop().unwrap_or_default() {
-                    self.patch(jump);
+                let jumps = self.chains.pop().unwrap_or_default();
+                if !jumps.is_empty() {
+                    for jump in jumps {
+                        self.patch(jump);
+                    }
+                    // A nil list leaves a chain as plain nil.
+                    let end = self.emit(id, Op::JumpIfNotNil(0));
+                    self.emit(id, Op::Pop);
+                    self.constant(id, Value::Nil);
+                    self.patch(end);
                 }
             }
             Node::Member { base, property, optional, .. } => {
@@ -314,7 +345,11 @@ impl Compiler<'_> {
             self.emit(id, Op::Env);
         } else {
             let place = self.ast.place(id);
-            self.code.paths.push(Path { keys: vec![(name.clone(), place)], start: place });
+            self.code.paths.push(Path {
+                hints: vec![Hint::default()],
+                keys: vec![(name.clone(), place)],
+                start: place,
+            });
             let index = self.code.paths.len() as u32 - 1;
             self.emit(id, Op::Path(index));
         }
@@ -337,7 +372,8 @@ impl Compiler<'_> {
                     }
                     keys.push((name.clone(), self.ast.place(at)));
                     keys.reverse();
-                    return Some(Path { keys, start: self.ast.place(at) });
+                    let hints = keys.iter().map(|_| Hint::default()).collect();
+                    return Some(Path { keys, hints, start: self.ast.place(at) });
                 }
                 _ => return None,
             }

@@ -22,7 +22,17 @@ pub(crate) fn fold(ast: &mut Ast) -> Result<(), Problem> {
     for id in ids.clone() {
         constant(ast, id)?;
     }
-    for pass in [in_range, filter_map, filter_len, filter_end, sum_range, sum_array, count] {
+    for pass in [
+        in_range,
+        filter_map,
+        filter_len,
+        filter_end,
+        crate::combine::predicates,
+        sum_range,
+        sum_array,
+        sum_map,
+        count,
+    ] {
         for id in ids.clone() {
             pass(ast, id);
         }
@@ -60,7 +70,7 @@ fn literal(node: &Node) -> Option<f64> {
     }
 }
 
-fn put(ast: &mut Ast, id: Id, node: Node) {
+pub(crate) fn put(ast: &mut Ast, id: Id, node: Node) {
     let ty = match &node {
         Node::Int(_) => INT,
         Node::Float(_) => Ty::Float,
@@ -123,6 +133,7 @@ fn constant(ast: &mut Ast, id: Id) -> Result<(), Problem> {
                 ast.set_ty(id, Ty::Bool);
             }
         }
+        Node::Builtin { name: Builtin::Filter, args, .. } => return filter_filter(ast, id, &args),
         Node::Array(items) if !items.is_empty() => {
             let values: Option<Vec<Value>> = items
                 .iter()
@@ -142,6 +153,23 @@ fn constant(ast: &mut Ast, id: Id) -> Result<(), Problem> {
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// A filter of a filter goes through the elements once.
+fn filter_filter(ast: &mut Ast, id: Id, args: &[Id]) -> Result<(), Problem> {
+    let &[list, outer] = args else { return Ok(()) };
+    let Some((inner_args, _)) = filter(ast, list) else { return Ok(()) };
+    let &[list, inner] = &inner_args[..] else { return Ok(()) };
+    let (&Node::Predicate(first), &Node::Predicate(second)) = (ast.node(inner), ast.node(outer)) else {
+        return Ok(());
+    };
+    let at = ast.place(id);
+    let both = ast.add(Node::Binary(BinaryOp::And, first, second), at);
+    constant(ast, both)?;
+    let predicate = ast.add(Node::Predicate(both), at);
+    let args = vec![list, predicate];
+    put(ast, id, Node::Builtin { name: Builtin::Filter, args, extra: Default::default() });
     Ok(())
 }
 
@@ -166,7 +194,7 @@ fn in_range(ast: &mut Ast, id: Id) {
     ast.replace(id, Node::Binary(BinaryOp::And, low, high));
 }
 
-fn builtin(ast: &Ast, id: Id) -> Option<(Builtin, &[Id])> {
+pub(crate) fn builtin(ast: &Ast, id: Id) -> Option<(Builtin, &[Id])> {
     match ast.node(id) {
         Node::Builtin { name, args, .. } => Some((*name, args)),
         _ => None,
@@ -294,6 +322,13 @@ fn sum_array(ast: &mut Ast, id: Id) {
     }
     let Some(item) = items.pop() else { return };
     put(ast, id, Node::Binary(BinaryOp::Add, item, sum));
+}
+
+fn sum_map(ast: &mut Ast, id: Id) {
+    let Some((Builtin::Sum, &[list])) = builtin(ast, id) else { return };
+    let Some((Builtin::Map, args @ &[_, _])) = builtin(ast, list) else { return };
+    let args = args.to_vec();
+    put(ast, id, Node::Builtin { name: Builtin::Sum, args, extra: Default::default() });
 }
 
 /// Counting stops where the comparison is decided.

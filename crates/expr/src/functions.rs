@@ -124,6 +124,7 @@ pub(crate) fn call(
             numbers(builtin, args, &mut all, meter)?;
             Value::Float(if builtin == Mean { mean(&all) } else { median(all) })
         }
+        ToJson if ops::is_nil(first) => Value::str("null"),
         ToJson => Value::str(json::encode(first, json::Style::PRETTY, meter)?),
         FromJson => {
             let source = text(args, 0)?;
@@ -210,7 +211,7 @@ pub(crate) fn call(
             for arg in args {
                 out.extend_from_slice(&items(arg, "concat")?);
             }
-            list(out, meter)?
+            if out.is_empty() { ops::nil_list() } else { list(out, meter)? }
         }
         Flatten => {
             let mut out = Vec::new();
@@ -218,15 +219,19 @@ pub(crate) fn call(
             list(out, meter)?
         }
         Sort => {
-            let values = match first {
-                Value::List(list) => list.items().iter().map(|v| (v.clone(), v.clone())).collect(),
+            let sortable = matches!(first, Value::List(list)
+                if matches!(list.elem(), Elem::Any | Elem::Str | Elem::Int | Elem::Float));
+            let values: Vec<(Value, Value)> = match first {
+                Value::List(list) if sortable => {
+                    list.items().iter().map(|v| (v.clone(), v.clone())).collect()
+                }
                 _ => Vec::new(),
             };
             let descending = match args.get(1) {
                 Some(order) => descending(order)?,
                 None => false,
             };
-            Value::list(sort_by(values, descending, meter)?)?
+            if sortable { Value::list(sort_by(values, descending, meter)?)? } else { ops::nil_list() }
         }
         BitNot => Value::int(!bits(args, 0, builtin)?),
         BitAnd | BitOr | BitXor | BitNand | BitShl | BitShr | BitUshr => {

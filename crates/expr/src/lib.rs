@@ -16,6 +16,7 @@ mod builtin;
 mod check;
 mod check_call;
 mod code;
+mod combine;
 mod fold;
 mod functions;
 mod hint;

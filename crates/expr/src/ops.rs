@@ -1,6 +1,9 @@
 //! What the operators do.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{
+    cmp::Ordering,
+    sync::{Arc, LazyLock},
+};
 
 use herald_value::{CallError, Elem, IntKind, List, Value, limits::Meter};
 
@@ -55,11 +58,31 @@ pub(crate) fn type_name(value: &Value) -> String {
     if value.is_nil() { "nil".into() } else { value.go_type() }
 }
 
+/// Go's nil slice: an empty list that is equal to nil. It is known by being this very one.
+static NIL_LIST: LazyLock<Value> = LazyLock::new(|| Value::list(Vec::new()).unwrap_or_default());
+
+/// What a missing group gives.
+pub(crate) fn nil_list() -> Value {
+    NIL_LIST.clone()
+}
+
+/// Whether a value is nil, of whatever type.
+#[inline]
+pub(crate) fn is_nil(value: &Value) -> bool {
+    match value {
+        Value::Nil => true,
+        Value::List(list) if list.items().is_empty() => {
+            matches!(&*NIL_LIST, Value::List(nil) if Arc::ptr_eq(list, nil))
+        }
+        _ => false,
+    }
+}
+
 /// Whether two values are equal, as `==` sees it. Values can hold each other many times, so this counts steps.
 pub(crate) fn equal(a: &Value, b: &Value, meter: &mut Meter) -> Result<bool> {
     Ok(match (a, b) {
         (Value::Str(x), Value::Str(y)) => x == y,
-        (Value::Nil, Value::Nil) => true,
+        (Value::Nil, other) | (other, Value::Nil) => is_nil(other),
         (Value::Bool(x), Value::Bool(y)) => x == y,
         (Value::Time(x), Value::Time(y)) => x.at == y.at,
         (Value::Duration(x), Value::Duration(y)) => x == y,
@@ -278,7 +301,12 @@ fn arithmetic(op: BinaryOp, a: &Value, b: &Value, meter: &mut Meter) -> Result<V
 
 /// `x` to the power `y`, with the rounding of repeated multiplication of Go's `math.Pow`.
 pub(crate) fn power(x: f64, y: f64) -> f64 {
-    let special = x == 0.0 || !x.is_finite() || !y.is_finite() || y == 0.0 || x == 1.0 || y.abs() >= 9.3e18;
+    let special = x == 0.0
+        || !x.is_finite()
+        || !y.is_finite()
+        || y == 0.0
+        || x == 1.0
+        || y.abs() >= 9_223_372_036_854_775_808.0;
     if special {
         return x.powf(y);
     }
@@ -472,10 +500,9 @@ pub(crate) fn fetch(from: &Value, key: &Value, meter: &mut Meter) -> Result<Valu
             hashable(key)?;
             meter.step(map.entries().len() as u64)?;
             let found = map.entries().iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
-            // A missing group is an empty one.
             Ok(match found {
                 Some(found) => found,
-                None if map.elem() == Elem::List => Value::list(Vec::new())?,
+                None if map.elem() == Elem::List => nil_list(),
                 None => map.elem().zero(),
             })
         }
@@ -513,6 +540,13 @@ pub(crate) fn call_method(receiver: &Value, name: &str, args: &[Value]) -> Optio
         }
         (Value::Time(time), "Date") if args.is_empty() => Some(Ok(Value::int(time.fields().year))),
         (Value::Time(time), "Clock") if args.is_empty() => Some(Ok(Value::int(time.fields().hour))),
+        // An int is no duration, as Go sees it.
+        (Value::Time(_) | Value::Duration(_), "Add" | "Round" | "Truncate")
+            if matches!(args, [Value::Int(..) | Value::Float(_)]) =>
+        {
+            let given = args.first().map(type_name).unwrap_or_default();
+            Some(fail(format!("{name} needs a time.Duration, found {given}")))
+        }
         (Value::Object(object), _) => object.call(name, args),
         _ => herald_value::time::call_method(receiver, name, args),
     }

@@ -1,20 +1,24 @@
 //! Runs a flat program on borrowed values: nothing is copied until it must outlive its owner.
 
-use std::{collections::HashMap, sync::Arc};
+mod loops;
 
-use herald_value::{AnyMap, CallError, Elem, List, Map, Str, Value, limits::Meter};
+use std::sync::Arc;
+
+use herald_value::{CallError, Elem, List, Map, Str, Value, limits::Meter};
 use jiff::Timestamp;
 
 use crate::{
     advice,
     ast::{BinaryOp, Set},
     builtin::Builtin,
-    code::{Code, Op, Path},
+    code::{Code, Hint, Op, Path},
     functions,
     hint::nearest,
     ops::{self, Result, boolean, fail},
     pattern,
 };
+
+use loops::Scope;
 
 /// The original's budget of elements that one run may make.
 const MAX_ELEMENTS: u64 = 1_000_000;
@@ -49,59 +53,6 @@ impl<'a> Slot<'a> {
                 None => ops::fetch(value, key, meter).map(Slot::Own),
             },
             Slot::Own(value) => ops::fetch(&value, key, meter).map(Slot::Own),
-        }
-    }
-}
-
-struct Scope<'a> {
-    items: Slot<'a>,
-    len: i64,
-    index: i64,
-    count: i64,
-    acc: Slot<'a>,
-    groups: Vec<(Value, Vec<Value>)>,
-    known: HashMap<Vec<u8>, usize>,
-    sortable: Vec<(Value, Value)>,
-    descending: bool,
-}
-
-impl<'a> Scope<'a> {
-    fn new(items: Slot<'a>) -> Result<Scope<'a>> {
-        let len = match items.get() {
-            Value::List(list) => list.items().len(),
-            Value::Map(map) => map.len(),
-            Value::AnyMap(map) => map.entries().len(),
-            Value::Str(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            other => return fail(format!("needs a list, found {}", ops::type_name(other))),
-        };
-        Ok(Scope {
-            items,
-            len: len as i64,
-            index: 0,
-            count: 0,
-            acc: Slot::Own(Value::Nil),
-            groups: Vec::new(),
-            known: HashMap::new(),
-            sortable: Vec::new(),
-            descending: false,
-        })
-    }
-
-    fn item(&self) -> Result<Slot<'a>> {
-        let at = usize::try_from(self.index).unwrap_or(usize::MAX);
-        let found = match &self.items {
-            Slot::Ref(Value::List(list)) => list.items().get(at).map(Slot::Ref),
-            Slot::Own(Value::List(list)) => list.items().get(at).cloned().map(Slot::Own),
-            slot => match slot.get() {
-                Value::Str(text) => text.as_bytes().get(at).map(|b| Slot::Own(ops::byte(*b))),
-                Value::Bytes(bytes) => bytes.get(at).map(|b| Slot::Own(ops::byte(*b))),
-                other => return fail(format!("a {} has no elements to look at", other.go_type())),
-            },
-        };
-        match found {
-            Some(item) => Ok(item),
-            None => fail("index out of range".into()),
         }
     }
 }
@@ -154,12 +105,12 @@ impl<'a> Machine<'a> {
         Ok(self.stack.pop().map_or(Value::Nil, Slot::into_value))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, value: Value) {
         self.stack.push(Slot::Own(value));
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop(&mut self) -> Slot<'a> {
         self.stack.pop().unwrap_or(Slot::Own(Value::Nil))
     }
@@ -178,18 +129,9 @@ impl<'a> Machine<'a> {
         self.meter.step(count as u64)
     }
 
-    fn scope(&mut self) -> Result<&mut Scope<'a>> {
-        self.scopes.last_mut().ok_or_else(|| CallError::new("no loop is open"))
-    }
-
     fn take(&mut self, count: usize) -> Vec<Value> {
         let from = self.stack.len().saturating_sub(count);
         self.stack.drain(from..).map(Slot::into_value).collect()
-    }
-
-    fn collect(&mut self, count: usize) -> Result<()> {
-        self.scopes.pop();
-        self.array(count)
     }
 
     fn array(&mut self, count: usize) -> Result<()> {
@@ -201,7 +143,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, op: Op, ip: &mut usize) -> Result<()> {
         let code = self.code;
         match op {
@@ -232,8 +174,17 @@ impl<'a> Machine<'a> {
                 self.stack.push(slot);
             }
             Op::Key(i) => {
-                let key = code.keys.get(i as usize).cloned().unwrap_or_default();
-                let slot = self.pop().fetch(&Value::Str(key), &mut self.meter)?;
+                let Some((key, hint)) = code.keys.get(i as usize) else { return Ok(()) };
+                let base = self.pop();
+                let slot = match &base {
+                    Slot::Ref(Value::Map(map)) => hint.lookup(map, key).map(Slot::Ref),
+                    Slot::Own(Value::Map(map)) => hint.lookup(map, key).cloned().map(Slot::Own),
+                    _ => None,
+                };
+                let slot = match slot {
+                    Some(slot) => slot,
+                    None => base.fetch(&Value::Str(key.clone()), &mut self.meter)?,
+                };
                 self.stack.push(slot);
             }
             Op::Not => {
@@ -244,11 +195,19 @@ impl<'a> Machine<'a> {
                 let value = ops::negate(self.pop().get())?;
                 self.push(value);
             }
+            Op::Binary(BinaryOp::Equal) => {
+                let b = self.pop();
+                let a = self.pop();
+                let equal = match (a.get(), b.get()) {
+                    (Value::Str(x), Value::Str(y)) => x == y,
+                    (x, y) => ops::equal(x, y, &mut self.meter)?,
+                };
+                self.push(Value::Bool(equal));
+            }
             Op::Binary(op) => {
                 let b = self.pop();
                 let a = self.pop();
                 let value = match op {
-                    BinaryOp::Equal => Value::Bool(ops::equal(a.get(), b.get(), &mut self.meter)?),
                     BinaryOp::Matches => self.matches(a.get(), b.get())?,
                     op => ops::binary(op, a.get(), b.get(), &mut self.meter)?,
                 };
@@ -331,12 +290,12 @@ impl<'a> Machine<'a> {
                 }
             }
             Op::JumpIfNil(to) => {
-                if self.top().is_nil() {
+                if ops::is_nil(self.top()) {
                     *ip = to as usize;
                 }
             }
             Op::JumpIfNotNil(to) => {
-                if !self.top().is_nil() {
+                if !ops::is_nil(self.top()) {
                     *ip = to as usize;
                 }
             }
@@ -367,10 +326,10 @@ impl<'a> Machine<'a> {
                 self.push(value);
             }
             Op::CallKey(key, count) => {
-                let key = code.keys.get(key as usize).cloned().unwrap_or_default();
+                let Some((key, hint)) = code.keys.get(key as usize) else { return Ok(()) };
                 let base = self.pop();
                 let args = self.take(count as usize);
-                let value = self.call_key(base, key, &args)?;
+                let value = self.call_key(base, key, hint, &args)?;
                 self.push(value);
             }
             Op::Builtin(builtin, count) => {
@@ -388,112 +347,6 @@ impl<'a> Machine<'a> {
             Op::Throw(0) => return fail("no element matches, so there is none at this index".into()),
             Op::Throw(_) => return fail("reduce of empty array with no initial value".into()),
             other => self.step_loop(other, ip)?,
-        }
-        Ok(())
-    }
-
-    fn step_loop(&mut self, op: Op, ip: &mut usize) -> Result<()> {
-        match op {
-            Op::Begin => {
-                let items = self.pop();
-                self.scopes.push(Scope::new(items)?);
-            }
-            Op::End => drop(self.scopes.pop()),
-            Op::JumpIfEnd(to) => {
-                let scope = self.scope()?;
-                if scope.index >= scope.len {
-                    *ip = to as usize;
-                }
-            }
-            Op::Next(to) => {
-                self.meter.step(1)?;
-                self.scope()?.index += 1;
-                *ip = to as usize;
-            }
-            Op::ToLast => {
-                let scope = self.scope()?;
-                scope.index = scope.len - 1;
-            }
-            Op::JumpIfBefore(to) if self.scope()?.index < 0 => {
-                *ip = to as usize;
-            }
-            Op::Previous(to) => {
-                self.meter.step(1)?;
-                self.scope()?.index -= 1;
-                *ip = to as usize;
-            }
-            Op::Item => {
-                let item = self.scope()?.item()?;
-                self.stack.push(item);
-            }
-            Op::Index => {
-                let index = self.scope()?.index;
-                self.push(Value::int(index));
-            }
-            Op::Acc => {
-                let acc = self.scope()?.acc.clone();
-                self.stack.push(acc);
-            }
-            Op::SetAcc => {
-                let value = self.pop();
-                self.scope()?.acc = value;
-            }
-            Op::AddToAcc => {
-                let item = self.pop();
-                let acc = self.scope()?.acc.clone();
-                let sum = ops::binary(BinaryOp::Add, item.get(), acc.get(), &mut self.meter)?;
-                self.scope()?.acc = Slot::Own(sum);
-            }
-            Op::CountUp => self.scope()?.count += 1,
-            Op::Count => {
-                let count = self.scope()?.count;
-                self.push(Value::int(count));
-            }
-            Op::CountReaches(to, limit) if self.scope()?.count >= limit => {
-                *ip = to as usize;
-            }
-            Op::OneCounted => {
-                let one = self.scope()?.count == 1;
-                self.push(Value::Bool(one));
-            }
-            Op::Collect => {
-                let count = self.scope()?.count;
-                self.collect(count as usize)?;
-            }
-            Op::CollectAll => {
-                let count = self.scope()?.len;
-                self.collect(count as usize)?;
-            }
-            Op::GroupBy => self.group()?,
-            Op::Groups => {
-                if let Some(scope) = self.scopes.pop() {
-                    let mut entries = Vec::with_capacity(scope.groups.len());
-                    for (key, items) in scope.groups {
-                        entries.push((key, Value::list(items)?));
-                    }
-                    self.push(Value::AnyMap(Arc::new(AnyMap::new(Elem::List, entries)?)));
-                }
-            }
-            Op::SortOrder => {
-                let order = self.pop();
-                let descending = functions::descending(order.get())?;
-                self.scope()?.descending = descending;
-            }
-            Op::SortBy => {
-                let key = self.pop().into_value();
-                self.meter.grow(48)?;
-                let scope = self.scope()?;
-                let item = scope.item()?.into_value();
-                scope.sortable.push((key, item));
-            }
-            Op::Sorted => {
-                if let Some(scope) = self.scopes.pop() {
-                    let items = functions::sort_by(scope.sortable, scope.descending, &mut self.meter)?;
-                    self.grow(items.len())?;
-                    self.push(Value::list(items)?);
-                }
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -518,9 +371,9 @@ impl<'a> Machine<'a> {
     fn path(&mut self, path: Option<&'a Path>) -> Result<Slot<'a>> {
         let Some(path) = path else { return Ok(Slot::Own(Value::Nil)) };
         let mut value = self.vars;
-        for (i, (key, place)) in path.keys.iter().enumerate() {
+        for (i, ((key, place), hint)) in path.keys.iter().zip(&path.hints).enumerate() {
             match value {
-                Value::Map(map) => match map.get_bytes(key.as_bytes()) {
+                Value::Map(map) => match hint.lookup(map, key) {
                     Some(found) => value = found,
                     None if map.elem() == Elem::Any => value = &Value::Nil,
                     None => return self.slow_path(value, path, i),
@@ -575,18 +428,21 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn call_key(&mut self, base: Slot<'a>, key: Str, args: &[Value]) -> Result<Value> {
-        let name = key.to_str_lossy().into_owned();
-        if !matches!(base.get(), Value::Map(_) | Value::Nil)
-            && let Some(result) = ops::call_method(base.get(), &name, args)
-        {
+    fn call_key(&mut self, base: Slot<'a>, key: &Str, hint: &Hint, args: &[Value]) -> Result<Value> {
+        if let Value::Map(map) = base.get() {
+            if let Some(callee @ Value::Func(_)) = hint.lookup(map, key) {
+                return self.call(callee, args, None);
+            }
+        } else if let Some(result) = ops::call_method(base.get(), &key.to_str_lossy(), args) {
             return result;
         }
         let near = match base.get() {
-            Value::Map(map) => nearest(&name, map.entries().iter().filter_map(|(k, _)| k.to_str())),
+            Value::Map(map) if map.get_bytes(key.as_bytes()).is_none_or(Value::is_nil) => {
+                nearest(&key.to_str_lossy(), map.entries().iter().filter_map(|(k, _)| k.to_str()))
+            }
             _ => None,
         };
-        let callee = base.fetch(&Value::Str(key), &mut self.meter)?;
+        let callee = base.fetch(&Value::Str(key.clone()), &mut self.meter)?;
         self.call(callee.get(), args, near)
     }
 
@@ -598,6 +454,13 @@ impl<'a> Machine<'a> {
                     return fail(format!("{} takes {arity} arguments, not {}", func.name, args.len()));
                 }
                 self.meter.step(1)?;
+                // Go puts the zero value in the place of nil, and these take texts alone.
+                if args.iter().any(Value::is_nil)
+                    && ["strings.", "time."].iter().any(|of| func.name.starts_with(of))
+                {
+                    let text = |arg: &Value| if arg.is_nil() { Value::str("") } else { arg.clone() };
+                    return (func.body)(&args.iter().map(text).collect::<Vec<_>>());
+                }
                 (func.body)(args)
             }
             Value::Nil => {
@@ -606,21 +469,6 @@ impl<'a> Machine<'a> {
             }
             other => fail(format!("cannot call a {}", other.go_type())),
         }
-    }
-
-    fn group(&mut self) -> Result<()> {
-        let key = self.pop().into_value();
-        ops::hashable(&key)?;
-        self.meter.grow(48)?;
-        let scope = self.scope()?;
-        let item = scope.item()?.into_value();
-        let code = functions::key_code(&key, scope.groups.len());
-        let at = *scope.known.entry(code).or_insert(scope.groups.len());
-        match scope.groups.get_mut(at) {
-            Some((_, items)) => items.push(item),
-            None => scope.groups.push((key, vec![item])),
-        }
-        Ok(())
     }
 }
 

@@ -71,18 +71,8 @@ impl Writer<'_> {
                     this.value(item)
                 })?;
             }
-            Value::AnyMap(map) => {
-                let mut entries = map
-                    .entries()
-                    .iter()
-                    .map(|(key, item)| Ok((key_text(key)?, item)))
-                    .collect::<Result<Vec<_>, CallError>>()?;
-                entries.sort_by(|a, b| a.0.cmp(&b.0));
-                self.container(b"{}", &entries, |this, (key, item)| {
-                    this.string(key);
-                    this.colon();
-                    this.value(item)
-                })?;
+            Value::AnyMap(_) => {
+                return Err(CallError::new(format!("json: unsupported type: {}", value.go_type())));
             }
             Value::Time(at) => {
                 let text = time::format(at, time::RFC3339_NANO);
@@ -201,16 +191,5 @@ impl Writer<'_> {
             }
         };
         self.out.extend_from_slice(&[b'\\', short]);
-    }
-}
-
-/// The text of a map key, which Go takes from strings and integers.
-fn key_text(key: &Value) -> Result<Vec<u8>, CallError> {
-    match key {
-        Value::Str(text) => Ok(text.as_bytes().to_vec()),
-        Value::Int(n, IntKind::Uint | IntKind::Uint64) => Ok((*n as u64).to_string().into_bytes()),
-        Value::Int(n, _) | Value::Duration(n) => Ok(n.to_string().into_bytes()),
-        Value::Time(at) => Ok(time::format(at, time::RFC3339_NANO).into_bytes()),
-        other => Err(CallError::new(format!("json: unsupported type: map key {}", other.go_type()))),
     }
 }

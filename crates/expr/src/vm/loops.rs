@@ -1,0 +1,199 @@
+//! Loops: predicates over the elements of a list.
+
+use std::{collections::HashMap, sync::Arc};
+
+use herald_value::{AnyMap, CallError, Elem, Value};
+
+use super::{Machine, Slot};
+use crate::{
+    ast::BinaryOp,
+    code::Op,
+    functions,
+    ops::{self, Result, fail},
+};
+
+/// A loop that is open.
+pub(super) struct Scope<'a> {
+    items: Slot<'a>,
+    len: i64,
+    index: i64,
+    count: i64,
+    acc: Slot<'a>,
+    groups: Vec<(Value, Vec<Value>)>,
+    known: HashMap<Vec<u8>, usize>,
+    sortable: Vec<(Value, Value)>,
+    descending: bool,
+}
+
+impl<'a> Scope<'a> {
+    fn new(items: Slot<'a>) -> Result<Scope<'a>> {
+        let len = match items.get() {
+            Value::List(list) => list.items().len(),
+            Value::Map(map) => map.len(),
+            Value::AnyMap(map) => map.entries().len(),
+            Value::Str(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            other => return fail(format!("needs a list, found {}", ops::type_name(other))),
+        };
+        Ok(Scope {
+            items,
+            len: len as i64,
+            index: 0,
+            count: 0,
+            acc: Slot::Own(Value::Nil),
+            groups: Vec::new(),
+            known: HashMap::new(),
+            sortable: Vec::new(),
+            descending: false,
+        })
+    }
+
+    fn item(&self) -> Result<Slot<'a>> {
+        let at = usize::try_from(self.index).unwrap_or(usize::MAX);
+        let found = match &self.items {
+            Slot::Ref(Value::List(list)) => list.items().get(at).map(Slot::Ref),
+            Slot::Own(Value::List(list)) => list.items().get(at).cloned().map(Slot::Own),
+            slot => match slot.get() {
+                Value::Str(text) => text.as_bytes().get(at).map(|b| Slot::Own(ops::byte(*b))),
+                Value::Bytes(bytes) => bytes.get(at).map(|b| Slot::Own(ops::byte(*b))),
+                other => return fail(format!("a {} has no elements to look at", other.go_type())),
+            },
+        };
+        match found {
+            Some(item) => Ok(item),
+            None => fail("index out of range".into()),
+        }
+    }
+}
+
+impl<'a> Machine<'a> {
+    fn scope(&mut self) -> Result<&mut Scope<'a>> {
+        self.scopes.last_mut().ok_or_else(|| CallError::new("no loop is open"))
+    }
+
+    fn collect(&mut self, count: usize) -> Result<()> {
+        self.scopes.pop();
+        self.array(count)
+    }
+
+    pub(super) fn step_loop(&mut self, op: Op, ip: &mut usize) -> Result<()> {
+        match op {
+            Op::Begin => {
+                let items = self.pop();
+                self.scopes.push(Scope::new(items)?);
+            }
+            Op::End => drop(self.scopes.pop()),
+            Op::JumpIfEnd(to) => {
+                let scope = self.scope()?;
+                if scope.index >= scope.len {
+                    *ip = to as usize;
+                }
+            }
+            Op::Next(to) => {
+                self.meter.step(1)?;
+                self.scope()?.index += 1;
+                *ip = to as usize;
+            }
+            Op::ToLast => {
+                let scope = self.scope()?;
+                scope.index = scope.len - 1;
+            }
+            Op::JumpIfBefore(to) if self.scope()?.index < 0 => {
+                *ip = to as usize;
+            }
+            Op::Previous(to) => {
+                self.meter.step(1)?;
+                self.scope()?.index -= 1;
+                *ip = to as usize;
+            }
+            Op::Item => {
+                let item = self.scope()?.item()?;
+                self.stack.push(item);
+            }
+            Op::Index => {
+                let index = self.scope()?.index;
+                self.push(Value::int(index));
+            }
+            Op::Acc => {
+                let acc = self.scope()?.acc.clone();
+                self.stack.push(acc);
+            }
+            Op::SetAcc => {
+                let value = self.pop();
+                self.scope()?.acc = value;
+            }
+            Op::AddToAcc => {
+                let item = self.pop();
+                let acc = self.scope()?.acc.clone();
+                let sum = ops::binary(BinaryOp::Add, item.get(), acc.get(), &mut self.meter)?;
+                self.scope()?.acc = Slot::Own(sum);
+            }
+            Op::CountUp => self.scope()?.count += 1,
+            Op::Count => {
+                let count = self.scope()?.count;
+                self.push(Value::int(count));
+            }
+            Op::CountReaches(to, limit) if self.scope()?.count >= limit => {
+                *ip = to as usize;
+            }
+            Op::OneCounted => {
+                let one = self.scope()?.count == 1;
+                self.push(Value::Bool(one));
+            }
+            Op::Collect => {
+                let count = self.scope()?.count;
+                self.collect(count as usize)?;
+            }
+            Op::CollectAll => {
+                let count = self.scope()?.len;
+                self.collect(count as usize)?;
+            }
+            Op::GroupBy => self.group()?,
+            Op::Groups => {
+                if let Some(scope) = self.scopes.pop() {
+                    let mut entries = Vec::with_capacity(scope.groups.len());
+                    for (key, items) in scope.groups {
+                        entries.push((key, Value::list(items)?));
+                    }
+                    self.push(Value::AnyMap(Arc::new(AnyMap::new(Elem::List, entries)?)));
+                }
+            }
+            Op::SortOrder => {
+                let order = self.pop();
+                let descending = functions::descending(order.get())?;
+                self.scope()?.descending = descending;
+            }
+            Op::SortBy => {
+                let key = self.pop().into_value();
+                self.meter.grow(48)?;
+                let scope = self.scope()?;
+                let item = scope.item()?.into_value();
+                scope.sortable.push((key, item));
+            }
+            Op::Sorted => {
+                if let Some(scope) = self.scopes.pop() {
+                    let items = functions::sort_by(scope.sortable, scope.descending, &mut self.meter)?;
+                    self.grow(items.len())?;
+                    self.push(Value::list(items)?);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn group(&mut self) -> Result<()> {
+        let key = self.pop().into_value();
+        ops::hashable(&key)?;
+        self.meter.grow(48)?;
+        let scope = self.scope()?;
+        let item = scope.item()?.into_value();
+        let code = functions::key_code(&key, scope.groups.len());
+        let at = *scope.known.entry(code).or_insert(scope.groups.len());
+        match scope.groups.get_mut(at) {
+            Some((_, items)) => items.push(item),
+            None => scope.groups.push((key, vec![item])),
+        }
+        Ok(())
+    }
+}
