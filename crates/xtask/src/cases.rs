@@ -14,7 +14,7 @@ use herald_value::{Value, gofmt, limits::Limits, vector, vector::Case};
 use crate::root;
 
 /// The two languages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// A template.
     Template,

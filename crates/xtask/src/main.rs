@@ -48,6 +48,9 @@ enum Command {
         /// How many differences to show.
         #[arg(long, default_value_t = 20)]
         show: usize,
+        /// Only this language.
+        #[arg(long)]
+        kind: Option<cases::Kind>,
     },
     /// Writes what the fuzz targets start from to `fuzz/corpus`.
     FuzzSeeds,
@@ -73,7 +76,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Conformance { regenerate: true, .. } => conformance::regenerate(),
         Command::Conformance { show, group, .. } => conformance::run(show, &group),
-        Command::Fuzz { cases, seed, show } => fuzz::run(cases, seed, show),
+        Command::Fuzz { cases, seed, show, kind } => fuzz::run(cases, seed, show, kind),
         Command::FuzzSeeds => seeds::write(),
         Command::Bench { scene: Scene::Languages } => languages::run(),
     }

@@ -1,301 +1,140 @@
-//! Random expressions.
+//! Random expressions: mostly well typed, so that most of them run, with a wrong operand here and there.
+//!
+//! A shape is a text with holes. `%i` is a hole for an operand of kind `i`; `%{ib}` is the body of a predicate of kind
+//! `b` over elements of kind `i`, `%[ib]` the same where `#index` is known, `%(ib)` where `#acc` of kind `b` is, too.
+
+use std::{collections::HashMap, sync::LazyLock};
 
 use super::random::Random;
 
-const NUMBERS: &[&str] = &[
-    "0",
-    "1",
-    "2",
-    "7",
-    "-3",
-    "42",
-    "1.5",
-    "0.1",
-    "1e3",
-    "0x1F",
-    "9223372036854775807",
-    "i",
-    "z",
-    "n",
-    "big",
-    "f",
-    "fz",
-    "f1",
-    "ts",
-    "fneg",
-    "maxi",
-];
-const TEXTS: &[&str] = &[
-    "\"\"",
-    "\"a\"",
-    "'hello'",
-    "\"héllo\"",
-    "\"a,b,c\"",
-    "s",
-    "es",
-    "u",
-    "sp",
-    "ml",
-    "numstr",
-    "fltstr",
-    "json",
-    "date",
-    "dur",
-    "semver",
-    "m.b",
-    "\"2026-03-01\"",
-    "\"1h30m\"",
-];
-const BOOLS: &[&str] = &["true", "false", "t", "nf", "not t", "t and nf", "t || nf"];
-const LISTS: &[&str] = &[
-    "l",
-    "el",
-    "ls",
-    "lm",
-    "dup",
-    "ln",
-    "lf",
-    "[1,2,3]",
-    "[]",
-    "[\"a\",\"b\"]",
-    "1..4",
-    "users",
-    "[1, 'a', nil]",
-    "[[1],[2,3]]",
-    "m.l",
-];
-const MAPS: &[&str] = &["m", "em", "ms", "{a: 1, b: 'x'}", "{}", "users[0]", "m.c", "m?.c?.d"];
-const ANYTHING: &[&str] =
-    &["nil", "nope", "nope?.x", "m.nope", "m['a']", "users[1]?.name", "l[0]", "l[-1]", "ls[1]"];
-const BINARY: &[&str] = &[
-    "+",
-    "-",
-    "*",
-    "/",
-    "%",
-    "**",
-    "^",
-    "==",
-    "!=",
-    "<",
-    "<=",
-    ">",
-    ">=",
-    "and",
-    "or",
-    "&&",
-    "||",
-    "in",
-    "not in",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "matches",
-    "..",
-    "??",
-];
-const PREDICATES: &[&str] = &[
-    "all",
-    "any",
-    "none",
-    "one",
-    "filter",
-    "find",
-    "findIndex",
-    "findLast",
-    "findLastIndex",
-    "count",
-    "map",
-    "groupBy",
-    "sortBy",
-    "sum",
-    "countBy",
-];
-const ON_LIST: &[&str] = &[
-    "len", "first", "last", "reverse", "uniq", "sum", "mean", "median", "min", "max", "sort", "flatten",
-    "toJSON", "string", "type", "join", "keys", "values", "toPairs",
-];
-const ON_TEXT: &[&str] = &[
-    "upper",
-    "lower",
-    "trim",
-    "len",
-    "int",
-    "float",
-    "string",
-    "type",
-    "toJSON",
-    "fromJSON",
-    "toBase64",
-    "fromBase64",
-    "duration",
-    "date",
-];
-const ON_NUMBER: &[&str] =
-    &["abs", "ceil", "floor", "round", "int", "float", "string", "type", "bitnot", "toJSON"];
-const TWO_TEXTS: &[&str] = &[
-    "hasPrefix",
-    "hasSuffix",
-    "indexOf",
-    "lastIndexOf",
-    "split",
-    "splitAfter",
-    "trimPrefix",
-    "trimSuffix",
-    "trim",
-];
-const TWO_NUMBERS: &[&str] =
-    &["min", "max", "bitand", "bitor", "bitxor", "bitnand", "bitshl", "bitshr", "bitushr"];
+/// Kinds of operands: number, int, float, text, bool, lists of ints, floats, texts, users and anything, map, time,
+/// duration, anything.
+const KINDS: &str = "nifsbIFSULmtda";
+
+/// What is known where an operand stands.
+#[derive(Default)]
+struct Scope {
+    lets: Vec<(String, char)>,
+    /// Of the predicates around: kind of the element, whether `#index` is known, the kind of `#acc`.
+    predicates: Vec<(char, bool, Option<char>)>,
+    count: usize,
+}
 
 /// A random expression.
 pub(crate) fn generate(random: &mut Random) -> String {
-    any(random, 4)
+    let kinds: Vec<char> = KINDS.chars().collect();
+    let kind = kinds[random.below(kinds.len())];
+    let depth = 1 + random.below(3);
+    let mut scope = Scope::default();
+    let mut out = String::new();
+    while random.one_in(5) {
+        let kind = kinds[random.below(kinds.len())];
+        let name = format!("v{}", scope.count);
+        scope.count += 1;
+        out.push_str(&format!("let {name} = {}; ", operand(random, kind, depth, &mut scope)));
+        scope.lets.push((name, kind));
+    }
+    // Looking from the end leaves values on the original's stack, which only shows where something stands before.
+    let shape = if random.one_in(40) { Some(random.pick(of("last", 'a'))) } else { None };
+    out.push_str(&match shape {
+        Some(shape) => fill(random, shape, depth, &mut scope),
+        None => operand(random, kind, depth, &mut scope),
+    });
+    out
 }
 
-fn any(random: &mut Random, depth: usize) -> String {
-    if depth == 0 || random.one_in(6) {
-        return leaf(random);
-    }
-    let depth = depth - 1;
-    match random.below(16) {
-        0..4 => {
-            let (left, right) = (any(random, depth), any(random, depth));
-            let operator = random.pick(BINARY);
-            if random.one_in(2) {
-                format!("({left}) {operator} ({right})")
-            } else {
-                format!("{left} {operator} {right}")
+/// The lines of `expressions.txt` of one form and kind: what a kind is where nothing nests any more (`leaf`; some kinds
+/// are small choices that never nest), how it is made of others (`nest`), and whole expressions (`last`).
+fn of(form: &'static str, kind: char) -> &'static [&'static str] {
+    static LINES: LazyLock<HashMap<(&str, char), Vec<&str>>> = LazyLock::new(|| {
+        let mut lines: HashMap<(&str, char), Vec<&str>> = HashMap::new();
+        for line in include_str!("expressions.txt").lines().filter(|line| !line.starts_with('#')) {
+            let mut parts = line.splitn(3, ' ');
+            if let (Some(form), Some(kind), Some(text)) = (parts.next(), parts.next(), parts.next()) {
+                lines.entry((form, kind.chars().next().unwrap_or('a'))).or_default().push(text);
             }
         }
-        4 => format!("{} ? {} : {}", bool(random, depth), any(random, depth), any(random, depth)),
-        5 => number(random, depth),
-        6 => text(random, depth),
-        7 => list(random, depth),
-        8 => bool(random, depth),
-        9 => format!("{}[{}]", list(random, depth), number(random, depth)),
-        10 => format!("{}[{}:{}]", list(random, depth), number(random, 0), number(random, 0)),
-        11 => format!(
-            "let x = {}; {}",
-            any(random, depth),
-            random.pick(&["x", "x ?? 1", "[x, x]", "string(x)", "x == x"])
-        ),
-        12 => format!(
-            "{} | {}",
-            list(random, depth),
-            random.pick(&["len()", "first()", "map(# ?? 0)", "toJSON()", "reverse()"])
-        ),
-        13 => format!("{}({}, {{ {} }})", random.pick(PREDICATES), list(random, depth), predicate(random)),
-        14 => format!("{{a: {}, b: {}}}", any(random, depth), any(random, depth)),
-        _ => format!("{}({})", random.pick(ON_LIST), any(random, depth)),
-    }
+        lines
+    });
+    LINES.get(&(form, kind)).map_or(&[], Vec::as_slice)
 }
 
-fn leaf(random: &mut Random) -> String {
-    let from = [NUMBERS, TEXTS, BOOLS, LISTS, MAPS, ANYTHING][random.below(6)];
-    random.pick(from).to_owned()
-}
-
-fn predicate(random: &mut Random) -> String {
-    random
-        .pick(&[
-            "# > 1",
-            "# == 2",
-            "# != nil",
-            "true",
-            "#.name == 'Ann'",
-            ".age > 30",
-            "len(string(#)) > 1",
-            "# in [1, 'a']",
-            "#index",
-            "#",
-            "# ?? 0",
-            "string(#)",
-            ".x",
-            "#?.x",
-            "-#",
-            "# % 2 == 0",
-            "type(#)",
-        ])
-        .to_owned()
-}
-
-fn number(random: &mut Random, depth: usize) -> String {
-    if depth == 0 {
-        return random.pick(NUMBERS).to_owned();
-    }
-    let depth = depth - 1;
-    match random.below(7) {
-        0 => random.pick(NUMBERS).to_owned(),
-        1 | 2 => {
-            let operator = random.pick(&["+", "-", "*", "/", "%", "**"]);
-            format!("({} {operator} {})", number(random, depth), number(random, depth))
+fn operand(random: &mut Random, kind: char, depth: usize, scope: &mut Scope) -> String {
+    let small = !KINDS.contains(kind);
+    let kind = if !small && random.one_in(60) {
+        let kinds: Vec<char> = KINDS.chars().collect();
+        kinds[random.below(kinds.len())]
+    } else {
+        kind
+    };
+    if !small && random.one_in(2) {
+        if let Some(name) = known(random, kind, scope) {
+            return name;
         }
-        3 => format!("{}({})", random.pick(ON_NUMBER), number(random, depth)),
-        4 => format!("{}({}, {})", random.pick(TWO_NUMBERS), number(random, depth), number(random, depth)),
-        5 => format!("len({})", list(random, depth)),
-        _ => format!("-{}", number(random, depth)),
     }
+    if depth == 0 || small || random.one_in(5) {
+        let kind = if kind == 'n' { if random.one_in(2) { 'i' } else { 'f' } } else { kind };
+        return random.pick(of("leaf", kind)).to_owned();
+    }
+    let shape = random.pick(of("nest", kind));
+    fill(random, shape, depth - 1, scope)
 }
 
-fn text(random: &mut Random, depth: usize) -> String {
-    if depth == 0 {
-        return random.pick(TEXTS).to_owned();
+/// A variable or an element of this kind.
+fn known(random: &mut Random, kind: char, scope: &Scope) -> Option<String> {
+    let fits = |has: char| {
+        has == kind
+            || kind == 'a'
+            || kind == 'n' && matches!(has, 'i' | 'f')
+            || kind == 'L' && "IFSU".contains(has)
+    };
+    let mut names: Vec<String> =
+        scope.lets.iter().filter(|(_, has)| fits(*has)).map(|(name, _)| name.clone()).collect();
+    if let Some((item, index, acc)) = scope.predicates.last() {
+        if fits(*item) {
+            names.extend(["#".to_owned(), "#".to_owned()]);
+        }
+        if *index && kind == 'i' {
+            names.push("#index".into());
+        }
+        if acc.is_some_and(fits) {
+            names.extend(["#acc".to_owned(), "#acc".to_owned()]);
+        }
+        if *item == 'u' {
+            let of_user: &[&str] = match kind {
+                'i' => &[".age", "#.age"],
+                's' => &[".name", "#.name"],
+                'S' => &[".tags"],
+                'b' => &[".admin", "#?.admin"],
+                _ => &[],
+            };
+            names.extend(of_user.iter().map(|name| (*name).to_owned()));
+        }
     }
-    let depth = depth - 1;
-    match random.below(8) {
-        0 => random.pick(TEXTS).to_owned(),
-        1 => format!("({} + {})", text(random, depth), text(random, depth)),
-        2 | 3 => format!("{}({})", random.pick(ON_TEXT), text(random, depth)),
-        4 => format!("{}({}, {})", random.pick(TWO_TEXTS), text(random, depth), text(random, depth)),
-        5 => format!("string({})", any(random, depth)),
-        6 => format!("{}[{}:{}]", text(random, depth), random.below(4), random.below(6)),
-        _ => format!("replace({}, {}, {})", text(random, depth), text(random, 0), text(random, 0)),
-    }
+    (!names.is_empty()).then(|| names.swap_remove(random.below(names.len())))
 }
 
-fn bool(random: &mut Random, depth: usize) -> String {
-    if depth == 0 {
-        return random.pick(BOOLS).to_owned();
+fn fill(random: &mut Random, shape: &str, depth: usize, scope: &mut Scope) -> String {
+    let mut out = String::new();
+    let mut rest = shape.chars();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match rest.next() {
+            Some(open @ ('{' | '[' | '(')) => {
+                let (item, body) = (rest.next().unwrap_or('a'), rest.next().unwrap_or('a'));
+                rest.next();
+                let acc = (open == '(').then_some(body);
+                scope.predicates.push((item, open != '{', acc));
+                out.push_str(&operand(random, body, depth, scope));
+                scope.predicates.pop();
+            }
+            Some('%') => out.push('%'),
+            Some(kind) => out.push_str(&operand(random, kind, depth, scope)),
+            None => {}
+        }
     }
-    let depth = depth - 1;
-    match random.below(6) {
-        0 => random.pick(BOOLS).to_owned(),
-        1 => format!("({} {} {})", any(random, depth), random.pick(&["==", "!="]), any(random, depth)),
-        2 => format!(
-            "({} {} {})",
-            number(random, depth),
-            random.pick(&["<", "<=", ">", ">="]),
-            number(random, depth)
-        ),
-        3 => format!(
-            "({} {} {})",
-            text(random, depth),
-            random.pick(&["contains", "startsWith", "endsWith", "<", "=="]),
-            text(random, depth)
-        ),
-        4 => format!(
-            "({} {} {})",
-            bool(random, depth),
-            random.pick(&["and", "or", "==", "??"]),
-            bool(random, depth)
-        ),
-        _ => format!("{} {} {}", any(random, depth), random.pick(&["in", "not in"]), list(random, depth)),
-    }
-}
-
-fn list(random: &mut Random, depth: usize) -> String {
-    if depth == 0 {
-        return random.pick(LISTS).to_owned();
-    }
-    let depth = depth - 1;
-    match random.below(8) {
-        0 => random.pick(LISTS).to_owned(),
-        1 => format!("[{}, {}]", any(random, depth), any(random, depth)),
-        2 => format!("filter({}, {{ {} }})", list(random, depth), predicate(random)),
-        3 => format!("map({}, {{ {} }})", list(random, depth), predicate(random)),
-        4 => format!("{}({})", random.pick(&["reverse", "uniq", "sort", "flatten"]), list(random, depth)),
-        5 => format!("concat({}, {})", list(random, depth), list(random, depth)),
-        6 => format!("{}({})", random.pick(&["keys", "values", "toPairs"]), random.pick(MAPS)),
-        _ => format!("take({}, {})", list(random, depth), number(random, 0)),
-    }
+    out
 }
