@@ -20,6 +20,9 @@ use crate::{Change, ObjectKey, Problem};
 /// Larger files are refused: Kubernetes itself takes no object of that size.
 pub const LARGEST_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// How the uid of an object begins whose manifest has none.
+pub const MADE_UP_UID: &str = "directory:";
+
 /// How deep directories may nest.
 const DEEPEST: usize = 32;
 
@@ -297,7 +300,7 @@ fn complete(document: &Value, key: &ObjectKey) -> Value {
         return document.clone();
     };
     let mut metadata = metadata.clone();
-    let uid = format!("directory:{}/{}/{}", key.kind, key.namespace, key.name);
+    let uid = format!("{MADE_UP_UID}{}/{}/{}", key.kind, key.namespace, key.name);
     for (name, value) in [("namespace", key.namespace.as_str()), ("uid", &uid)] {
         if metadata.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
             match metadata.with(name.into(), Value::str(value)) {

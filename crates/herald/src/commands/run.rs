@@ -9,10 +9,9 @@ use std::{
 
 use clap::Args;
 use herald_outbox::{
-    Access, Batch, Courier, CourierOptions, Filter, Outbox, OutboxError, Outcome as Standing, SqliteOutbox,
-    StateEntry, SystemClock,
+    Access, Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Outbox, OutboxError,
+    Outcome as Standing, SqliteOutbox, StateEntry, SystemClock,
 };
-use herald_services::handles::MemoryHandles;
 use herald_sources::{ObjectKey, directory::Directory};
 use tokio::sync::{Notify, watch};
 
@@ -24,6 +23,7 @@ use crate::{
         configuration::{self, Active, Builder},
         deliver::Services,
         engine::{Engine, Known, SCOPE},
+        handles::{self, DurableHandles},
         report::Reporter,
         world::World,
     },
@@ -83,6 +83,8 @@ struct Runner<'a> {
     directory: Directory,
     world: World,
     outbox: Arc<SqliteOutbox>,
+    clock: Arc<dyn Clock>,
+    handles: Arc<HandleCache>,
     builder: Builder,
     active: watch::Sender<Arc<Active>>,
     reporter: Arc<Reporter>,
@@ -109,15 +111,20 @@ impl<'a> Runner<'a> {
             )));
         }
         let outbox = SqliteOutbox::open(input::state_file(args.state.as_deref(), &args.dir)?, Access::Owner)?;
+        let outbox = Arc::new(outbox);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
         let reporter = Arc::new(Reporter::new(json));
-        let builder = Builder::new(Box::new(MemoryHandles::default()));
+        let builder = Builder::new(Box::new(DurableHandles(handles.clone())));
         let empty = builder.build(&input::base_input(), None, &reporter);
         Ok(Runner {
             args,
             config_args,
             directory: Directory::new(&args.dir),
             world: World::default(),
-            outbox: Arc::new(outbox),
+            outbox,
+            clock,
+            handles,
             builder,
             active: watch::Sender::new(Arc::new(empty)),
             health: Health::new(reporter.clone()),
@@ -148,13 +155,8 @@ impl<'a> Runner<'a> {
 
     fn courier(&self) -> Courier {
         let services = Services { active: self.active.subscribe() };
-        Courier::new(
-            self.outbox.clone(),
-            Arc::new(services),
-            Arc::new(SystemClock::default()),
-            CourierOptions::default(),
-        )
-        .observed_by(self.health.clone())
+        Courier::new(self.outbox.clone(), Arc::new(services), self.clock.clone(), CourierOptions::default())
+            .observed_by(self.health.clone())
     }
 
     async fn once(self) -> Outcome {
@@ -162,9 +164,11 @@ impl<'a> Runner<'a> {
         let report = tokio::select! {
             report = courier.run_until_idle(ATTEMPTS) => report,
             () = interrupted() => {
+                self.handles.flush().await?;
                 return Err(Failure::bad("interrupted; what was not delivered is delivered by the next run"));
             }
         };
+        self.handles.flush().await?;
         let problems = self.reporter.count();
         let mut parts = Vec::new();
         if report.dead_letters > 0 {
@@ -224,6 +228,7 @@ impl<'a> Runner<'a> {
         tracing::info!("ending: what is on its way is finished");
         stop.notify_one();
         let report = courier.await.map_err(|e| Failure::bad(format!("the courier failed: {e}")))?;
+        self.handles.flush().await?;
         tracing::info!(delivered = report.delivered, waiting = report.waiting, "ended");
         Ok(())
     }

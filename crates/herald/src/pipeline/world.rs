@@ -9,7 +9,12 @@ use herald_core::lifecycle::Subject;
 use herald_sources::{Change, ObjectKey};
 use herald_value::Value;
 
-use super::look::{Look, text};
+use super::{
+    look::{Look, text},
+    owners,
+};
+
+const UID: &[&str] = &["metadata", "uid"];
 
 struct Held {
     object: Value,
@@ -40,10 +45,17 @@ impl World {
         for change in changes {
             match change {
                 Change::Upsert { key, object, file } => {
+                    let object = owners::linked(&object, &key, |owner| self.uid(owner)).unwrap_or(object);
                     self.touch(&key, &object, &mut touched);
                     let previous = self.objects.remove(&key).map(|held| held.object);
                     self.deleted.remove(&key);
+                    let uid = text(&object, UID).to_owned();
+                    let known = previous.as_ref().is_some_and(|previous| text(previous, UID) == uid);
+                    let owner = (!known && owners::OWNERS.contains(&&*key.kind)).then(|| key.clone());
                     self.objects.insert(key, Held { object, previous, file });
+                    if let Some(owner) = owner {
+                        self.link(&owner, &uid);
+                    }
                 }
                 Change::Delete { key } => {
                     if let Some(held) = self.objects.remove(&key) {
@@ -56,6 +68,22 @@ impl World {
             }
         }
         touched
+    }
+
+    fn uid(&self, key: &ObjectKey) -> Option<String> {
+        self.objects.get(key).map(|held| text(&held.object, UID).to_owned())
+    }
+
+    /// What came before its owner is linked to it.
+    fn link(&mut self, owner: &ObjectKey, uid: &str) {
+        for (key, held) in &mut self.objects {
+            if key.namespace == owner.namespace && owners::OWNED.contains(&&*key.kind) {
+                let find = |wanted: &ObjectKey| (wanted == owner).then(|| uid.to_owned());
+                if let Some(linked) = owners::linked(&held.object, key, find) {
+                    held.object = linked;
+                }
+            }
+        }
     }
 
     /// What happened before a look is not told again by the next one.
@@ -76,8 +104,7 @@ impl World {
                     owners.unwrap_or_default().iter().map(|owner| text(owner, &["uid"])).collect();
                 for (rollout, held) in self.of("Rollout", &key.namespace) {
                     let reference = ["spec", "workloadRef", "name"];
-                    if owners.contains(&text(&held.object, &["metadata", "uid"]))
-                        || text(&held.object, &reference) == key.name
+                    if owners.contains(&text(&held.object, UID)) || text(&held.object, &reference) == key.name
                     {
                         touched.rollouts.insert(rollout.clone());
                     }
