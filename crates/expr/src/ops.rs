@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use herald_value::{CallError, Elem, IntKind, List, Value, limits::Meter};
+use herald_value::{CallError, Elem, IntKind, List, Str, Value, limits::Meter};
 
 use crate::ast::BinaryOp;
 
@@ -58,6 +58,9 @@ pub(crate) fn type_name(value: &Value) -> String {
     if value.is_nil() { "nil".into() } else { value.go_type() }
 }
 
+/// How many bytes of a text are looked through for one step.
+pub(crate) const BYTES_A_STEP: u64 = 64;
+
 /// Go's nil slice: an empty list that is equal to nil. It is known by being this very one.
 static NIL_LIST: LazyLock<Value> = LazyLock::new(|| Value::list(Vec::new()).unwrap_or_default());
 
@@ -78,10 +81,20 @@ pub(crate) fn is_nil(value: &Value) -> bool {
     }
 }
 
+/// Whether two texts are equal.
+#[inline]
+pub(crate) fn same_text(x: &Str, y: &Str, meter: &mut Meter) -> Result<bool> {
+    if x.len() != y.len() {
+        return Ok(false);
+    }
+    meter.step(x.len() as u64 / BYTES_A_STEP)?;
+    Ok(x == y)
+}
+
 /// Whether two values are equal, as `==` sees it. Values can hold each other many times, so this counts steps.
 pub(crate) fn equal(a: &Value, b: &Value, meter: &mut Meter) -> Result<bool> {
     Ok(match (a, b) {
-        (Value::Str(x), Value::Str(y)) => x == y,
+        (Value::Str(x), Value::Str(y)) => return same_text(x, y, meter),
         (Value::Nil, other) | (other, Value::Nil) => is_nil(other),
         (Value::Bool(x), Value::Bool(y)) => x == y,
         (Value::Time(x), Value::Time(y)) => x.at == y.at,
@@ -201,6 +214,9 @@ fn mismatch<T>(a: &Value, symbol: &str, b: &Value) -> Result<T> {
 pub(crate) fn binary(op: BinaryOp, a: &Value, b: &Value, meter: &mut Meter) -> Result<Value> {
     use BinaryOp::*;
     let symbol = op.symbol();
+    if let (true, Value::Str(x), Value::Str(y)) = (op.is_comparison(), a, b) {
+        meter.step(x.len().min(y.len()) as u64 / BYTES_A_STEP)?;
+    }
     Ok(match op {
         Equal => Value::Bool(equal(a, b, meter)?),
         NotEqual => Value::Bool(!equal(a, b, meter)?),
@@ -219,6 +235,7 @@ pub(crate) fn binary(op: BinaryOp, a: &Value, b: &Value, meter: &mut Meter) -> R
                     return fail(format!("{symbol} needs strings, found {}", type_name(other)));
                 }
             };
+            meter.step(x.len() as u64 / BYTES_A_STEP)?;
             Value::Bool(match op {
                 StartsWith => x.starts_with(y),
                 EndsWith => x.ends_with(y),
@@ -441,6 +458,9 @@ pub(crate) fn slice(value: &Value, from: &Value, to: &Value, meter: &mut Meter) 
         Value::Bytes(bytes) => bytes.len(),
         other => return fail(format!("cannot slice {}", type_name(other))),
     };
+    if is_nil(value) {
+        return Ok(value.clone());
+    }
     let bound = |n: i64| (if n < 0 { length as i64 + n } else { n }).max(0) as usize;
     let (from, to) = (bound(to_int(from)?), bound(to_int(to)?).min(length));
     let from = from.min(to);
@@ -546,6 +566,12 @@ pub(crate) fn call_method(receiver: &Value, name: &str, args: &[Value]) -> Optio
         {
             let given = args.first().map(type_name).unwrap_or_default();
             Some(fail(format!("{name} needs a time.Duration, found {given}")))
+        }
+        // Go puts the zero value in the place of nil.
+        (Value::Time(_) | Value::Duration(_), "Add" | "Round" | "Truncate")
+            if matches!(args, [Value::Nil]) =>
+        {
+            herald_value::time::call_method(receiver, name, &[Value::Duration(0)])
         }
         (Value::Object(object), _) => object.call(name, args),
         _ => herald_value::time::call_method(receiver, name, args),

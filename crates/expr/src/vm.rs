@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use herald_value::{CallError, Elem, List, Map, Str, Value, limits::Meter};
 use jiff::Timestamp;
+use regex::bytes::Regex;
 
 use crate::{
     advice,
@@ -19,6 +20,9 @@ use crate::{
 };
 
 use loops::Scope;
+
+/// What compiling a pattern costs while running; the worst ones take milliseconds.
+const PATTERN_STEPS: u64 = 50_000;
 
 /// The original's budget of elements that one run may make.
 const MAX_ELEMENTS: u64 = 1_000_000;
@@ -75,6 +79,8 @@ pub(crate) struct Machine<'a> {
     elements: u64,
     place: Option<u32>,
     hint: Option<String>,
+    /// The pattern that was compiled last while running.
+    pattern: Option<(Str, Regex)>,
 }
 
 impl<'a> Machine<'a> {
@@ -90,6 +96,7 @@ impl<'a> Machine<'a> {
             elements: 0,
             place: None,
             hint: None,
+            pattern: None,
         }
     }
 
@@ -199,7 +206,7 @@ impl<'a> Machine<'a> {
                 let b = self.pop();
                 let a = self.pop();
                 let equal = match (a.get(), b.get()) {
-                    (Value::Str(x), Value::Str(y)) => x == y,
+                    (Value::Str(x), Value::Str(y)) => ops::same_text(x, y, &mut self.meter)?,
                     (x, y) => ops::equal(x, y, &mut self.meter)?,
                 };
                 self.push(Value::Bool(equal));
@@ -238,7 +245,7 @@ impl<'a> Machine<'a> {
                 let (b, a) = (self.pop(), self.pop());
                 match (a.get(), b.get()) {
                     (Value::Str(x), Value::Str(y)) => {
-                        let equal = x == y;
+                        let equal = ops::same_text(x, y, &mut self.meter)?;
                         self.push(Value::Bool(equal));
                     }
                     (x, y) => {
@@ -270,8 +277,8 @@ impl<'a> Machine<'a> {
                 let text = self.pop();
                 let found = match (code.patterns.get(i as usize), text.get()) {
                     (_, Value::Nil) => false,
-                    (Some(regex), Value::Str(text)) => regex.is_match(text.as_bytes()),
-                    (Some(regex), Value::Bytes(bytes)) => regex.is_match(bytes),
+                    (Some(regex), Value::Str(text)) => self.search(regex, text.as_bytes())?,
+                    (Some(regex), Value::Bytes(bytes)) => self.search(regex, bytes)?,
                     (_, other) => {
                         return fail(format!("matches needs a string, found {}", ops::type_name(other)));
                     }
@@ -351,20 +358,32 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn matches(&self, text: &Value, pattern: &Value) -> Result<Value> {
-        let regex = match (text, pattern) {
+    fn matches(&mut self, text: &Value, pattern: &Value) -> Result<Value> {
+        let pattern = match (text, pattern) {
             (Value::Nil, _) | (_, Value::Nil) => return Ok(Value::Bool(false)),
-            (_, Value::Str(pattern)) => {
+            (_, Value::Str(pattern)) => pattern,
+            (_, other) => return fail(format!("matches needs a string, found {}", ops::type_name(other))),
+        };
+        let regex = match self.pattern.take() {
+            Some((known, regex)) if known == *pattern => regex,
+            _ => {
+                self.meter.step(PATTERN_STEPS)?;
                 pattern::compile(&pattern.to_str_lossy(), self.meter.limits().regex_bytes)
                     .map_err(CallError::new)?
             }
-            (_, other) => return fail(format!("matches needs a string, found {}", ops::type_name(other))),
         };
-        match text {
-            Value::Str(text) => Ok(Value::Bool(regex.is_match(text.as_bytes()))),
-            Value::Bytes(bytes) => Ok(Value::Bool(regex.is_match(bytes))),
-            other => fail(format!("matches needs a string, found {}", ops::type_name(other))),
-        }
+        let found = match text {
+            Value::Str(text) => self.search(&regex, text.as_bytes())?,
+            Value::Bytes(bytes) => self.search(&regex, bytes)?,
+            other => return fail(format!("matches needs a string, found {}", ops::type_name(other))),
+        };
+        self.pattern = Some((pattern.clone(), regex));
+        Ok(Value::Bool(found))
+    }
+
+    fn search(&mut self, regex: &Regex, text: &[u8]) -> Result<bool> {
+        self.meter.step(text.len() as u64 / ops::BYTES_A_STEP)?;
+        Ok(regex.is_match(text))
     }
 
     #[inline]
