@@ -4,9 +4,10 @@ use herald_expr::{Phase, Program};
 use herald_value::{gofmt, limits::Limits, vector};
 
 fn run(source: &str) -> Result<String, Phase> {
-    let now = "2026-06-01T12:00:00Z".parse().unwrap();
+    let now = "2026-06-01T12:00:00Z".parse().expect("a fixed text");
     let env = br#"{"l": [1, 2, 3], "m": {"a": 1}, "ls": ["b", "a"], "date": "2026-03-01T10:00:00Z"}"#;
-    let vars = vector::environment(env, herald_value::Numbers::Kubernetes, Some("argocd"), now).unwrap();
+    let vars = vector::environment(env, herald_value::Numbers::Kubernetes, Some("argocd"), now)
+        .expect("a fixed text");
     Program::compile(source, Limits::DEFAULT)
         .and_then(|program| program.run(&vars, Limits::DEFAULT))
         .map(|value| gofmt::to_text(&value))
