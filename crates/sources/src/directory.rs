@@ -36,6 +36,7 @@ pub const KINDS: &[&str] = &[
     "Secret",
     "Deployment",
     "PodTemplate",
+    "Event",
 ];
 
 /// What a look at the directory showed.

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use herald_core::{
     config::Config,
     decide::{Baseline, Decision, Due, Held, StateChange, Subject as Question, Turn, decide},
-    lifecycle::{Cursor, Observed, Subject, observe},
+    lifecycle::{
+        Cursor, Observed, Subject,
+        events::{EventRecord, observe_event},
+        observe,
+    },
     notification::{Notification, RenderError},
     state::State,
     variables::{select_analysis_runs, shape_rollout},
@@ -36,6 +40,9 @@ pub(crate) struct Known {
     pub(crate) name: String,
     #[serde(default)]
     cursor: Option<Cursor>,
+    /// Which Kubernetes Events were heard.
+    #[serde(default)]
+    events: Option<EventRecord>,
     /// The record of what was sent, as the annotation writes it.
     #[serde(default)]
     sent: String,
@@ -95,6 +102,14 @@ impl Engine<'_> {
         let mut observed = observe(known.cursor.as_ref(), &look.observation(rollout), baseline, self.now);
         if known.cursor.is_none() && !silent {
             add_step(&mut observed, look, rollout, self.now);
+        }
+        // A Rollout that is gone has no record either.
+        if let Subject::Present(object) = look.rollout {
+            for event in &look.events {
+                let heard = observe_event(known.events.as_ref(), event, Some(object), baseline, self.now);
+                known.events = heard.record;
+                observed.occurrences.extend(heard.occurrence);
+            }
         }
 
         let shaped = shape_rollout(object, look.workload);

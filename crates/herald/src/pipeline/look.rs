@@ -20,6 +20,8 @@ pub(crate) struct Look<'a> {
     pub(crate) analysis_runs: Vec<&'a Value>,
     /// Experiments likewise.
     pub(crate) experiments: Vec<&'a Value>,
+    /// Kubernetes Events about it, oldest first.
+    pub(crate) events: Vec<&'a Value>,
     /// What its `workloadRef` names.
     pub(crate) workload: Option<&'a Value>,
     /// The file that it came from.

@@ -98,6 +98,13 @@ impl World {
         match key.kind.as_str() {
             "Rollout" => drop(touched.rollouts.insert(key.clone())),
             "ConfigMap" | "Secret" => touched.configuration = true,
+            "Event" => {
+                let about = about(object);
+                if text(about, &["kind"]) == "Rollout" {
+                    let (namespace, name) = (key.namespace.clone(), text(about, &["name"]).to_owned());
+                    touched.rollouts.insert(ObjectKey { kind: "Rollout".into(), namespace, name });
+                }
+            }
             _ => {
                 let owners = object.path(&["metadata", "ownerReferences"]).and_then(Value::as_list);
                 let owners: Vec<&str> =
@@ -144,6 +151,10 @@ impl World {
         let held = self.objects.get(key);
         let last = self.deleted.get(key);
         let all = |kind: &'static str| self.of(kind, &key.namespace).map(|(_, held)| &held.object).collect();
+        let named = |event: &&Value| text(about(event), &["name"]) == key.name;
+        let events = self.of("Event", &key.namespace).map(|(_, held)| &held.object);
+        let mut events: Vec<&Value> = events.filter(named).collect();
+        events.sort_by_key(|event| text(event, &["lastTimestamp"]));
         let workload = held.and_then(|held| {
             let reference = held.object.path(&["spec", "workloadRef"])?;
             let wanted = ObjectKey {
@@ -160,8 +171,14 @@ impl World {
             replica_sets: all("ReplicaSet"),
             analysis_runs: all("AnalysisRun"),
             experiments: all("Experiment"),
+            events,
             workload,
             file: held.and_then(|held| held.file.as_deref()),
         }
     }
+}
+
+/// What an Event is about: a field that the two versions of Events call differently.
+fn about(event: &Value) -> &Value {
+    event.get("involvedObject").or_else(|| event.get("regarding")).unwrap_or(&Value::Nil)
 }
