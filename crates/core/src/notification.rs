@@ -70,7 +70,7 @@ impl RenderContext<'_> {
     pub fn text(&self, field: &TemplateText) -> Result<String, RenderError> {
         let mut out = Vec::new();
         field.template.render(self.vars, self.limits, &mut out)?;
-        Ok(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+        Ok(String::from_utf8(out).unwrap_or_else(|e| herald_value::lossy(e.as_bytes()).into_owned()))
     }
 }
 

@@ -268,6 +268,72 @@ async fn what_fails_is_told_and_tried_again_by_the_next_run() {
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_goes_on_after_a_restart() {
+    let scene = Scene::new(0).await;
+    scene.sink.otherwise(Answer::ok(r#"{"ok":true,"channel":"C123","ts":"1700000000.000100"}"#));
+    let more = format!(
+        "  service.slack: |\n    token: $token\n    apiURL: {}\n  template.said: |\n    message: hello\n    \
+         slack: {{groupingKey: '{{{{.rollout.metadata.name}}}}'}}\n  trigger.on-said: |\n    - {{when: 'true', \
+         oncePer: rollout.status.currentPodHash, send: [said]}}\n---\n",
+        scene.sink.url("/api")
+    );
+    scene.write("config.yaml", &configuration(&scene.sink.url("/hook")).replacen("---\n", &more, 1));
+    let subscribed =
+        |revision| rollout("web", revision).replace("on-done.hook: \"\"", "on-said.slack: deploys");
+    scene.write("web.yaml", &subscribed(1));
+    let output = once(&scene.dir(), &scene.state());
+    assert!(output.status.success(), "{}", stderr(&output));
+    scene.write("web.yaml", &subscribed(2));
+    let output = once(&scene.dir(), &scene.state());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let bodies = scene.bodies();
+    assert_eq!(bodies.len(), 2, "{bodies:?}");
+    assert!(!bodies[0].contains("thread_ts"), "{}", bodies[0]);
+    assert!(bodies[1].contains("thread_ts=1700000000.000100"), "{}", bodies[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_told_is_kept_until_it_can() {
+    let scene = Scene::new(0).await;
+    scene.write("web.yaml", &rollout("web", 1).replace("on-done.hook", "on-rollout-completed.nowhere"));
+    assert_eq!(once(&scene.dir(), &scene.state()).status.code(), Some(1));
+    let deliveries = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herald"));
+        command.arg("deliveries").args(words).arg("--state").arg(scene.state()).output().unwrap()
+    };
+    let listed = deliveries(&["list", "--outcome", "dead-letter"]);
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert_eq!(text.matches("no usable service `nowhere`").count(), 1, "{text}");
+    assert!(text.contains("on-rollout-completed"), "{text}");
+
+    let service =
+        "  service.webhook.nowhere: |\n    url: URL\n---\n".replace("URL", &scene.sink.url("/later"));
+    scene.write("config.yaml", &configuration(&scene.sink.url("/hook")).replacen("---\n", &service, 1));
+    assert_eq!(deliveries(&["resend", "--outcome", "dead-letter"]).status.code(), Some(0));
+    let output = once(&scene.dir(), &scene.state());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(deliveries(&["list", "--outcome", "dead-letter"]).stdout.split(|b| *b == b'\n').count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_is_told_when_it_has_held_long_enough() {
+    let scene = Scene::new(0).await;
+    let more =
+        "  trigger.on-long: |\n    - {when: rollout.status.phase == 'Healthy', for: 1s, send: [done]}\n---\n";
+    scene.write("config.yaml", &configuration(&scene.sink.url("/hook")).replacen("---\n", more, 1));
+    scene.write("web.yaml", &rollout("web", 1).replace("on-done", "on-long"));
+    // Recorded as holding, but not for long enough.
+    let output = once(&scene.dir(), &scene.state());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(scene.bodies().is_empty(), "{:?}", scene.bodies());
+    // Nothing changes any more: a timer tells it.
+    let child = start(&scene);
+    let requests = scene.sink.wait_for(1, PATIENCE).await.expect("a delivery");
+    assert_eq!(requests[0].text(), "web h1");
+    assert!(terminate(child).success());
+}
+
 #[test]
 fn a_directory_that_is_not_there_is_named() {
     let home = tempfile::tempdir().unwrap();

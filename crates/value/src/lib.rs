@@ -43,7 +43,7 @@ use std::{fmt, sync::Arc};
 
 pub use collections::{AnyMap, Elem, List, MAX_DEPTH, Map, TooDeep};
 pub use json::{DecodeError, Numbers};
-pub use text::Str;
+pub use text::{Str, lossy};
 
 use crate::time::Time;
 

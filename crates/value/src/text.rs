@@ -18,9 +18,9 @@ impl Str {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The text, with U+FFFD for each byte sequence that is not UTF-8.
+    /// The text, with U+FFFD for each byte that is not UTF-8.
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        lossy(&self.0)
     }
 
     /// The number of bytes.
@@ -32,6 +32,20 @@ impl Str {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Bytes as text, with U+FFFD for each byte that is not UTF-8: Go replaces single bytes, where the standard library
+/// replaces what could have been one character.
+pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(out)
 }
 
 impl Default for Str {
@@ -103,5 +117,24 @@ impl From<Vec<u8>> for Str {
 impl From<Arc<[u8]>> for Str {
     fn from(bytes: Arc<[u8]>) -> Self {
         Str(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lossy;
+
+    #[test]
+    fn each_bad_byte_is_replaced_by_itself() {
+        let table: [(&[u8], &str); 5] = [
+            (b"plain", "plain"),
+            ("日本".as_bytes(), "日本"),
+            (b"\xe6\x97", "\u{fffd}\u{fffd}"),
+            (b"a\xffb\xf0\x9f\x92", "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}"),
+            (b"", ""),
+        ];
+        for (bytes, wanted) in table {
+            assert_eq!(lossy(bytes), wanted, "{bytes:?}");
+        }
     }
 }

@@ -136,11 +136,20 @@ fn cases(env_dir: &std::path::Path) -> Outcome {
             let run = std::panic::AssertUnwindSafe(|| case(&line, &dir, &mut environments));
             let answer = std::panic::catch_unwind(run)
                 .unwrap_or_else(|_| failed(Json::Null, "the evaluation failed by itself", "run"));
-            serde_json::to_writer(&mut out, &answer).map_err(std::io::Error::from)?;
+            out.write_all(one_line(&answer).as_bytes())?;
             out.write_all(b"\n")?;
         }
     })?;
     worker.join().unwrap_or_else(|_| Err(Failure::bad("the evaluation ended unexpectedly")))
+}
+
+/// JSON on one line for every reader: some also end lines at these characters.
+fn one_line(answer: &Json) -> String {
+    let text = answer.to_string();
+    if !text.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        return text;
+    }
+    text.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 fn failed(id: Json, err: impl Into<String>, phase: &str) -> Json {
@@ -196,7 +205,7 @@ fn template(id: Json, source: &str, env: &Value) -> Json {
             Ok(text) => json!({"id": id, "ok": true, "out": text}),
             Err(error) => {
                 let encoded = base64::engine::general_purpose::STANDARD.encode(error.as_bytes());
-                let text = String::from_utf8_lossy(error.as_bytes());
+                let text = herald_value::lossy(error.as_bytes());
                 json!({"id": id, "ok": true, "out": text, "out_b64": encoded})
             }
         },
