@@ -92,3 +92,11 @@ pub(crate) fn regenerate() -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_gives_what_the_originals_gave() {
+        super::run(20, "").unwrap();
+    }
+}

@@ -67,10 +67,11 @@ fn operand(random: &mut Random, kind: char, depth: usize, scope: &mut Scope) -> 
     } else {
         kind
     };
-    if !small && random.one_in(2) {
-        if let Some(name) = known(random, kind, scope) {
-            return name;
-        }
+    if !small
+        && random.one_in(2)
+        && let Some(name) = known(random, kind, scope)
+    {
+        return name;
     }
     if depth == 0 || small || random.one_in(5) {
         let kind = if kind == 'n' { if random.one_in(2) { 'i' } else { 'f' } } else { kind };
