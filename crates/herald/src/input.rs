@@ -11,7 +11,7 @@ use clap::Args;
 use herald_core::{
     catalog,
     config::{CONFIG_MAP, Config, ConfigInput, SECRET},
-    diagnostic::{Diagnostic, Severity},
+    diagnostic::{Diagnostic, Severity, codes},
     yaml::{self, Node},
 };
 use herald_services::{Environment, Registry, redact::Redactor};
@@ -151,7 +151,9 @@ impl ConfigArgs {
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
         let input = self.input()?;
         let (config, diagnostics) = Config::load(&input, &Registry::standard(), Limits::DEFAULT);
-        for diagnostic in diagnostics.iter().filter(|d| d.severity != Severity::Note) {
+        // Without a Secret given, that a key of it is missing tells nobody anything.
+        let idle = |d: &Diagnostic| self.secret.is_none() && d.code == codes::SECRET_KEY;
+        for diagnostic in diagnostics.iter().filter(|d| d.severity != Severity::Note && !idle(d)) {
             eprint!("{diagnostic}");
         }
         Ok(Loaded { config, environment: environment(&input), given: self.config_map.is_some() })

@@ -95,10 +95,14 @@ fn get(name: Option<&str>, format: Format, loaded: &Loaded) -> Outcome {
     output::list(format, &items, &table)
 }
 
-/// The first line of the message, cut as the reference cuts it: by bytes, but never inside a character.
+/// The first line of the message, or the whole template as JSON where there is none, cut as the reference cuts it: by
+/// bytes, but never inside a character.
 fn preview(template: &TemplateConfig) -> String {
-    let message = template.message.as_ref().map_or("", |message| &*message.source);
-    let first = message.split('\n').next().unwrap_or_default();
+    let message = template.message.as_ref().map(|message| message.source.to_string());
+    let text = message
+        .filter(|message| !message.is_empty())
+        .unwrap_or_else(|| shown(template).to_json().to_string());
+    let first = text.split('\n').next().unwrap_or_default();
     if first.len() <= 100 {
         return first.to_owned();
     }

@@ -102,6 +102,7 @@ impl Engine<'_> {
         let mut observed = observe(known.cursor.as_ref(), &look.observation(rollout), baseline, self.now);
         if known.cursor.is_none() && !silent {
             add_step(&mut observed, look, rollout, self.now);
+            drop_past(&mut observed, object);
         }
         // A Rollout that is gone has no record either.
         if let Subject::Present(object) = look.rollout {
@@ -252,6 +253,15 @@ fn add_step(observed: &mut Observed, look: &Look<'_>, rollout: Subject<'_>, now:
         |reason: &str| matches!(reason, "RolloutPaused" | "RolloutAborted") || reason.starts_with("Analysis");
     let at = observed.occurrences.iter().position(|occurrence| later(&occurrence.reason));
     observed.occurrences.insert(at.unwrap_or(observed.occurrences.len()), step);
+}
+
+/// A first look tells what is true now. That the version before the present update was completed is past.
+fn drop_past(observed: &mut Observed, object: &Value) {
+    let current = text(object, &["status", "currentPodHash"]);
+    observed.occurrences.retain(|occurrence| {
+        let completed = occurrence.facts.get("hash").and_then(Value::as_str);
+        occurrence.reason != "RolloutCompleted" || completed.is_none_or(|hash| hash == current)
+    });
 }
 
 /// The same notice always has the same id, whoever finds it due.

@@ -1,4 +1,4 @@
-//! Kubernetes Events in a directory: what no object shows is told once.
+//! What a look tells once: Kubernetes Events, and completions.
 
 #![allow(clippy::unwrap_used)]
 
@@ -53,5 +53,27 @@ fn an_episode_is_told_once() {
     // The same again, and once more within its quiet time, is the same episode.
     assert_eq!(run(&dir), "");
     fs::write(dir.join("event.yaml"), EVENT.replace("COUNT", "2")).unwrap();
+    assert_eq!(run(&dir), "");
+}
+
+#[test]
+fn a_first_look_does_not_tell_that_the_version_before_was_completed() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("manifests");
+    fs::create_dir(&dir).unwrap();
+    let write = |revision: u32, status: &str| {
+        let rollout = format!(
+            "kind: Rollout\nmetadata:\n  name: web\n  uid: u1\n  annotations:\n    \
+             rollout.argoproj.io/revision: \"{revision}\"\n    \
+             notifications.argoproj.io/subscribe.on-rollout-completed.console: stdout\n\
+             spec: {{strategy: {{canary: {{}}}}}}\nstatus: {status}\n"
+        );
+        fs::write(dir.join("rollout.yaml"), rollout).unwrap();
+    };
+    write(2, "{phase: Progressing, currentPodHash: h1, stableRS: h0}");
+    assert_eq!(run(&dir), "");
+    write(2, "{phase: Healthy, currentPodHash: h1, stableRS: h1}");
+    let told = run(&dir);
+    assert_eq!(told.matches("web is completed").count(), 1, "{told}");
     assert_eq!(run(&dir), "");
 }
