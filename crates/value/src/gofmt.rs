@@ -6,9 +6,9 @@
 mod format;
 mod printer;
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, io::Write};
 
-use crate::{AnyMap, Value};
+use crate::{AnyMap, IntKind, Value};
 
 use printer::Printer;
 
@@ -24,6 +24,18 @@ pub fn print_bounded(out: &mut Vec<u8>, value: &Value, limit: usize) -> bool {
             out.extend_from_slice(text.as_bytes());
             true
         }
+        // What needs no flags goes straight to the text: no number is longer than twenty bytes.
+        Value::Int(n, kind)
+            if !matches!(kind, IntKind::Month | IntKind::Weekday)
+                && out.len().saturating_add(20) <= limit =>
+        {
+            let written = if kind.is_unsigned() { write!(out, "{}", *n as u64) } else { write!(out, "{n}") };
+            written.is_ok()
+        }
+        Value::Bool(b) if out.len().saturating_add(5) <= limit => {
+            out.extend_from_slice(if *b { b"true" } else { b"false" });
+            true
+        }
         _ => {
             let mut printer = Printer::new(out, limit);
             printer.arg(value, 'v');
@@ -36,7 +48,7 @@ pub fn print_bounded(out: &mut Vec<u8>, value: &Value, limit: usize) -> bool {
 pub fn to_text(value: &Value) -> String {
     let mut out = Vec::new();
     print(&mut out, value);
-    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    String::from_utf8(out).unwrap_or_else(|e| crate::text::lossy(e.as_bytes()).into_owned())
 }
 
 /// Appends what `fmt.Sprint` gives: blanks only between operands that are both no strings.

@@ -149,14 +149,14 @@ pub(super) fn parse(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     let mut parts = Vec::new();
     for (name, fields) in PARTS {
         if let Some(found) = part(node, name) {
-            parts.push((*name, TextSection::read(found, fields, Merge::NonEmpty)?));
+            parts.push((*name, TextSection::read(found, fields, Merge::Replace)?));
         }
     }
     let output = part(node, "checkRun").and_then(|check| part(check, "output"));
     Ok(Arc::new(GitHubSection {
         places,
         parts,
-        output: output.map(|output| TextSection::read(output, OUTPUT, Merge::NonEmpty)).transpose()?,
+        output: output.map(|output| TextSection::read(output, OUTPUT, Merge::Replace)).transpose()?,
         switches: part(node, "deployment").map(yaml::decode).transpose()?,
     }))
 }
@@ -170,8 +170,11 @@ impl Section for GitHubSection {
         }
         for (name, section) in &self.parts {
             let before = out.get(*name).cloned();
-            let mut fields = before.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
-            fields.extend(section.render_fields(context, before.as_ref())?);
+            // Every text of the part is the later template's, also an empty one; only a check's output outlives it.
+            let mut fields = section.render_fields(context, None)?;
+            if let Some(output) = before.as_ref().and_then(|before| before.get("output")) {
+                fields.insert("output".into(), output.clone());
+            }
             if *name == "deployment"
                 && let Some(switches) = &self.switches
             {
@@ -184,8 +187,7 @@ impl Section for GitHubSection {
             if *name == "checkRun"
                 && let Some(output) = &self.output
             {
-                let before = before.as_ref().and_then(|before| before.get("output"));
-                fields.insert("output".into(), output.render_fields(context, before)?.into());
+                fields.insert("output".into(), output.render_fields(context, None)?.into());
             }
             out.insert((*name).into(), fields.into());
         }
