@@ -214,12 +214,12 @@ fn mount(arguments: &[&str], dir: &Path) {
     assert!(Command::new("mount").args(arguments).arg(dir).status().unwrap().success(), "{arguments:?}");
 }
 
-/// In a mount namespace of its own: a disk of 3 MB that gets full, has room again, and then is for reading only.
+/// In a mount namespace of its own: a disk of 8 MB that gets full, has room again, and then is for reading only.
 async fn disk(dir: &Path) {
-    mount(&["-t", "tmpfs", "-o", "size=3m", "none"], dir);
+    mount(&["-t", "tmpfs", "-o", "size=8m", "none"], dir);
     let path = dir.join("state.db");
     let ballast = dir.join("ballast");
-    fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    fs::write(&ballast, vec![0; 6 << 20]).unwrap();
     let outbox = Arc::new(SqliteOutbox::open(&path, Access::Owner).unwrap());
     let full = |id: String| {
         let payload = vec![b'x'; 20_000];
