@@ -52,6 +52,8 @@ pub struct Scan {
 struct FileState {
     stamp: Option<(SystemTime, u64)>,
     content: Option<u64>,
+    /// Whether the last look found nothing in it where there was something.
+    emptied: bool,
     objects: Vec<(ObjectKey, Value)>,
     /// What is wrong with it, and whether that was told.
     broken: Option<(String, bool)>,
@@ -143,6 +145,13 @@ impl Directory {
                 return;
             }
         };
+        // Whoever saves a file may empty it first: only a second look takes it for empty.
+        let emptied = content.trim().is_empty() && !state.objects.is_empty();
+        if emptied && self.patient && !state.emptied {
+            state.emptied = true;
+            return;
+        }
+        state.emptied = false;
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
         let hash = hasher.finish();
@@ -370,6 +379,25 @@ mod tests {
         write(&dir, "a.yaml", ROLLOUT, 2);
         assert_eq!(directory.scan(), Scan::default());
         assert_eq!(directory.broken_files(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_empty_for_a_moment_keeps_what_it_had() {
+        let (dir, mut directory) = scene();
+        directory.be_patient();
+        write(&dir, "a.yaml", ROLLOUT, 0);
+        directory.scan();
+        write(&dir, "a.yaml", "", 1);
+        assert_eq!(directory.scan(), Scan::default());
+        write(&dir, "a.yaml", ROLLOUT, 2);
+        assert_eq!(directory.scan(), Scan::default());
+        write(&dir, "a.yaml", "", 3);
+        assert_eq!(directory.scan(), Scan::default());
+        let mut keys_seen = Vec::new();
+        for _ in 0..3 {
+            keys_seen.extend(keys(&directory.scan()));
+        }
+        assert_eq!(keys_seen, ["-Rollout shop/web"]);
     }
 
     #[test]
