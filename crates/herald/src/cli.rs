@@ -3,7 +3,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    commands::{catalog, completion, deliveries, eval, outbox, replay, run, template, trigger, version},
+    commands::{
+        catalog, complete_words, completion, deliveries, eval, man, outbox, replay, run, template, trigger,
+        version,
+    },
     failure::Outcome,
     input::ConfigArgs,
 };
@@ -48,6 +51,12 @@ enum Command {
     Outbox(outbox::OutboxArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Candidates for kubectl's completion
+    #[command(hide = true)]
+    CompleteWords(complete_words::CompleteWordsArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// Print the version
     Version(version::VersionArgs),
 }
@@ -64,6 +73,8 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Outbox(args) => outbox::run(&args),
             Command::Completion(args) => completion::run(&args),
+            Command::CompleteWords(args) => complete_words::run(&args),
+            Command::Man(args) => man::run(&args),
             Command::Version(args) => version::run(&args),
         }
     }

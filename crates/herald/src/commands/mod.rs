@@ -1,9 +1,11 @@
 //! One file for each command.
 
 pub(crate) mod catalog;
+pub(crate) mod complete_words;
 pub(crate) mod completion;
 pub(crate) mod deliveries;
 pub(crate) mod eval;
+pub(crate) mod man;
 pub(crate) mod outbox;
 pub(crate) mod replay;
 pub(crate) mod run;
