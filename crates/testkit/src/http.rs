@@ -324,7 +324,9 @@ async fn serve(
     Ok(())
 }
 
-async fn read_request(stream: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Recorded>> {
+pub(crate) async fn read_request(
+    stream: &mut (impl AsyncBufReadExt + Unpin),
+) -> std::io::Result<Option<Recorded>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);

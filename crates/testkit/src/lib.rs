@@ -11,6 +11,10 @@
 //! # });
 //! ```
 
+pub mod api_proxy;
+pub mod apiserver;
+pub mod crash;
 pub mod http;
+pub mod nats;
 pub mod smtp;
 pub mod tls;

@@ -73,7 +73,9 @@ impl Nats {
     /// If they don't start.
     pub async fn cluster(size: usize, options: &NatsOptions) -> Option<Nats> {
         let Some(program) = program() else {
-            eprintln!("SKIPPED: no nats-server; install it (`./test` does) or name it with HERALD_NATS_SERVER");
+            eprintln!(
+                "SKIPPED: no nats-server; install it (`./test` does) or name it with HERALD_NATS_SERVER"
+            );
             return None;
         };
         let home = tempfile::tempdir().expect("a directory");
@@ -199,13 +201,16 @@ fn configuration(
         let _ = writeln!(text, "jetstream {{ store_dir: \"{dir}/n{number}\", sync_interval: always }}");
     }
     if options.tls {
-        let _ =
-            writeln!(text, "tls {{ cert_file: \"{dir}/server.pem\", key_file: \"{dir}/server.key\", timeout: 10 }}");
+        let _ = writeln!(
+            text,
+            "tls {{ cert_file: \"{dir}/server.pem\", key_file: \"{dir}/server.key\", timeout: 10 }}"
+        );
     }
     if routes.len() > 1 {
         let others = routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}"));
         let others = others.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "cluster {{ name: herald, listen: \"127.0.0.1:{route}\", routes: [{others}] }}");
+        let _ =
+            writeln!(text, "cluster {{ name: herald, listen: \"127.0.0.1:{route}\", routes: [{others}] }}");
     }
     text.push_str(&options.config);
     text.push('\n');

@@ -1,5 +1,6 @@
 //! Chores of the repository. `cargo xtask conformance` runs every case file of the two languages against Herald.
 
+mod apiserver;
 mod cases;
 mod conformance;
 mod fuzz;
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long)]
         kind: Option<cases::Kind>,
     },
+    /// Runs a real API server on loopback, with Argo Rollouts' CRDs (needs Go, or KUBEBUILDER_ASSETS).
+    Apiserver(apiserver::Options),
     /// Writes what the fuzz targets start from to `fuzz/corpus`.
     FuzzSeeds,
     /// Benchmarks beside the originals.
@@ -77,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::Conformance { regenerate: true, .. } => conformance::regenerate(),
         Command::Conformance { show, group, .. } => conformance::run(show, &group),
         Command::Fuzz { cases, seed, show, kind } => fuzz::run(cases, seed, show, kind),
+        Command::Apiserver(options) => apiserver::run(options),
         Command::FuzzSeeds => seeds::write(),
         Command::Bench { scene: Scene::Languages } => languages::run(),
     }
