@@ -250,11 +250,7 @@ pub(crate) fn binary(op: BinaryOp, a: &Value, b: &Value, meter: &mut Meter) -> R
 
 /// The first place of `needle`.
 pub(crate) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
-    match (std::str::from_utf8(text), std::str::from_utf8(needle)) {
-        (Ok(text), Ok(needle)) => text.find(needle),
-        _ if needle.is_empty() => Some(0),
-        _ => text.windows(needle.len()).position(|part| part == needle),
-    }
+    memchr::memmem::find(text, needle)
 }
 
 fn range(from: i64, to: i64, meter: &mut Meter) -> Result<Value> {

@@ -77,12 +77,7 @@ pub(crate) fn call(builtin: Builtin, args: &[Value], meter: &mut Meter) -> Resul
         }
         IndexOf => Value::int(find(source, text(args, 1)?.as_bytes()).map_or(-1, |at| at as i64)),
         LastIndexOf => {
-            let needle = text(args, 1)?.as_bytes();
-            let at = if needle.is_empty() {
-                Some(source.len())
-            } else {
-                source.windows(needle.len()).rposition(|part| part == needle)
-            };
+            let at = memchr::memmem::rfind(source, text(args, 1)?.as_bytes());
             Value::int(at.map_or(-1, |at| at as i64))
         }
         HasPrefix => Value::Bool(source.starts_with(text(args, 1)?.as_bytes())),

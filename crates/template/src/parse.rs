@@ -33,6 +33,8 @@ struct Parser<'s> {
     nesting: u32,
     most_nesting: u32,
     templates: Vec<Definition>,
+    /// By name, their places in `templates`.
+    places: HashMap<Box<str>, usize>,
 }
 
 /// Compiles a source text.
@@ -48,14 +50,13 @@ pub(crate) fn parse(name: &str, source: &str, limits: &Limits) -> Result<Program
         nesting: 0,
         most_nesting: limits.depth.min(crate::exec::MOST_DEPTH),
         templates: Vec::new(),
+        places: HashMap::new(),
     };
     let dollar = parser.variable("$");
     parser.scope.push(dollar);
     let (body, _) = parser.list(true)?;
     parser.define(name, body, 0)?;
-    let mut templates = parser.templates;
-    let places: HashMap<Box<str>, usize> =
-        templates.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
+    let (mut templates, places) = (parser.templates, parser.places);
     for template in &mut templates {
         link(&mut template.body, &places);
     }
@@ -153,8 +154,11 @@ impl<'s> Parser<'s> {
     }
 
     fn define(&mut self, name: &str, body: Vec<Node>, pos: Pos) -> Result<()> {
-        match self.templates.iter().position(|t| &*t.name == name) {
-            None => self.templates.push(Definition { name: name.into(), body }),
+        match self.places.get(name).copied() {
+            None => {
+                self.places.insert(name.into(), self.templates.len());
+                self.templates.push(Definition { name: name.into(), body });
+            }
             Some(at) => {
                 let old_is_empty = self.templates.get(at).is_none_or(|old| self.is_blank(&old.body));
                 if old_is_empty {

@@ -25,10 +25,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .identity(),
     Function::new("unset", &[Map, Str], |c| {
         let target = c.arg(0).clone();
-        if let Some(map) = c.map(0) {
-            c.meter.step(map.len() as u64)?;
-            c.replace(&target, map.without(c.bytes(1)))?;
-        }
+        // Go's nil map prints as an empty one.
+        let Some(map) = c.map(0) else { return new_map(Vec::new()) };
+        c.meter.step(map.len() as u64)?;
+        c.replace(&target, map.without(c.bytes(1)))?;
         Ok(target)
     })
     .identity(),
@@ -77,11 +77,13 @@ fn new_map(entries: Vec<(Text, Value)>) -> Result<Value> {
 
 fn dict(call: &mut Call<'_>) -> Result<Value> {
     call.meter.grow(call.args.len() as u64 * 40)?;
-    let pairs = call.args.chunks(2).filter_map(|pair| {
-        let (key, value) = (pair.first()?, pair.get(1));
-        Some((Text::from(text_of(key)), value.cloned().unwrap_or_else(|| Value::str(""))))
-    });
-    new_map(pairs.collect())
+    let mut pairs = Vec::with_capacity(call.args.len().div_ceil(2));
+    for pair in call.args.chunks(2) {
+        let Some(key) = pair.first() else { continue };
+        let key = Text::from(text_of(&call.resolved(key)?));
+        pairs.push((key, pair.get(1).cloned().unwrap_or_else(|| Value::str(""))));
+    }
+    new_map(pairs)
 }
 
 fn chosen(call: &mut Call<'_>, named: bool) -> Result<Value> {
