@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod config;
 pub mod decide;
 pub mod diagnostic;
+pub mod explain;
 pub mod lifecycle;
 pub mod names;
 pub mod notification;

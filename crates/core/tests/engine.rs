@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use herald_core::{
     config::{Config, ConfigInput},
-    decide::{Baseline, Held, Subject, decide},
+    decide::{Baseline, Decision, Held, Subject, decide},
+    explain::{Asked, Explanation, Gate, Verdict, explain},
     notification::{RenderContext, RenderError, Section, ServiceTypes, TemplateText},
     occurrence::{EventType, Occurrence},
     state::State,
@@ -130,6 +131,43 @@ fn value(json: &serde_json::Value) -> Value {
     Value::from_json(json.to_string().as_bytes()).unwrap()
 }
 
+/// The explanation of a decision says exactly what was decided.
+fn explained(subject: &Subject<'_>, decision: &Decision) -> Explanation {
+    let explanation = explain(&Asked {
+        config: subject.config,
+        loading: &[],
+        object: subject.object,
+        occurrences: subject.occurrences,
+        decision,
+        now: subject.now,
+        deliveries: &[],
+    });
+    let told: Vec<(String, Option<usize>, String, Option<String>)> = explanation
+        .answers
+        .iter()
+        .filter(|answer| answer.verdict == Verdict::Due || answer.stopped_by == Some(Gate::Rendered))
+        .map(|answer| {
+            let to = format!("{}:{}", answer.to.service, answer.to.recipient);
+            (answer.trigger.clone(), answer.condition, to, answer.key.clone())
+        })
+        .collect();
+    let due: Vec<(String, Option<usize>, String, Option<String>)> = decision
+        .due
+        .iter()
+        .map(|due| {
+            let to = format!("{}:{}", due.destination.service, due.destination.recipient);
+            (due.trigger.to_string(), Some(due.condition), to, Some(due.key.clone()))
+        })
+        .collect();
+    assert_eq!(told, due, "explained and decided");
+    for (answer, chain) in explanation.answers.iter().zip(&decision.chains) {
+        let stopped = chain.stopped_by().map(|gate| Gate::from(gate.name));
+        assert!(answer.stopped_by == stopped || answer.stopped_by == Some(Gate::Rendered), "{answer:?}");
+        assert!(!answer.sentence.is_empty(), "{answer:?}");
+    }
+    explanation
+}
+
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines
@@ -177,7 +215,7 @@ fn run(name: &str, case: Case) {
             })
             .collect();
         let now = jiff::Timestamp::from_second(step.now).unwrap();
-        let decision = decide(&Subject {
+        let subject = Subject {
             config: &config,
             object: &object,
             analysis_runs: &Value::Nil,
@@ -187,7 +225,9 @@ fn run(name: &str, case: Case) {
             held: &held,
             now,
             baseline: if step.silent { Baseline::Silent } else { Baseline::Notify },
-        });
+        };
+        let decision = decide(&subject);
+        explained(&subject, &decision);
         let due: Vec<String> = decision
             .due
             .iter()
@@ -347,6 +387,7 @@ proptest! {
             baseline: Baseline::Notify,
         };
         let first = decide(&subject);
+        explained(&subject, &first);
         // What was told once is recorded: the same again tells nothing.
         let again = decide(&Subject { state: &first.state, ..subject });
         prop_assert!(again.due.is_empty());

@@ -24,6 +24,7 @@ mod lexer;
 mod ops;
 mod parser;
 mod pattern;
+mod steps;
 mod strings;
 mod types;
 mod vm;
@@ -173,23 +174,26 @@ impl Program {
         })
     }
 
-    /// What the chains of names in the expression (`rollout.status.phase`) are, for an explanation of its result.
+    /// What the chains of names and constant indexes in the expression (`rollout.status.phase`, `spec.steps[0]`) are,
+    /// for an explanation of its result.
     /// Chains that lead nowhere are nil.
     pub fn explain(&self, vars: &Value) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         for path in &self.inner.code.paths {
             let Some((last, at)) = path.keys.last() else { continue };
-            let range = path.start as usize..*at as usize + last.len();
-            let Some(text) = self.inner.source.get(range.clone()) else { continue };
-            if parts.iter().any(|part| part.text == text) {
-                continue;
-            }
             let value = path
                 .keys
                 .iter()
                 .try_fold(vars, |value, (key, _)| value.as_map()?.get_bytes(key.as_bytes()))
                 .cloned()
                 .unwrap_or_default();
+            let end = *at as usize + last.len();
+            let (end, value) = steps::follow(&self.inner.source, end, value);
+            let range = path.start as usize..end;
+            let Some(text) = self.inner.source.get(range.clone()) else { continue };
+            if parts.iter().any(|part| part.text == text) {
+                continue;
+            }
             parts.push(Part { range, text: text.to_string(), value });
         }
         parts

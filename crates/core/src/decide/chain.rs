@@ -73,6 +73,8 @@ pub struct Gate {
     pub name: GateName,
     /// Whether it was passed.
     pub passed: bool,
+    /// Whether it was closed by a mistake that somebody has to repair, not because there is nothing to tell.
+    pub wrong: bool,
     /// Why.
     pub detail: String,
     /// What the parts of the expression were, where it is about one.
@@ -121,15 +123,20 @@ impl Chain {
     }
 
     pub(super) fn open(&mut self, name: GateName, detail: impl Into<String>) {
-        self.gate(name, true, detail.into());
+        self.gate(name, true, false, detail.into());
     }
 
     pub(super) fn closed(&mut self, name: GateName, detail: impl Into<String>) {
-        self.gate(name, false, detail.into());
+        self.gate(name, false, false, detail.into());
     }
 
-    fn gate(&mut self, name: GateName, passed: bool, detail: String) {
-        self.gates.push(Gate { name, passed, detail, values: Vec::new() });
+    /// Closed by a mistake.
+    pub(super) fn broken(&mut self, name: GateName, detail: impl Into<String>) {
+        self.gate(name, false, true, detail.into());
+    }
+
+    fn gate(&mut self, name: GateName, passed: bool, wrong: bool, detail: String) {
+        self.gates.push(Gate { name, passed, wrong, detail, values: Vec::new() });
     }
 
     /// What the parts of the last gate's expression were.

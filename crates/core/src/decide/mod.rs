@@ -222,6 +222,8 @@ fn dedupe_key(
 enum Answer {
     Yes(String),
     No(String),
+    /// It can't be told, which counts as no.
+    Failed(String),
 }
 
 struct Evaluated<'c> {
@@ -283,12 +285,12 @@ impl Decider<'_> {
                 match self.run(when, vars) {
                     Ok(Value::Bool(true)) => Answer::Yes(format!("`{}` is true{because}", when.source)),
                     Ok(Value::Bool(false)) => Answer::No(format!("`{}` is false{because}", when.source)),
-                    Ok(other) => Answer::No(format!(
+                    Ok(other) => Answer::Failed(format!(
                         "`{}` is no boolean but {}{because}",
                         when.source,
                         other.go_type()
                     )),
-                    Err(error) => Answer::No(format!("`{}` failed: {error}", when.source)),
+                    Err(error) => Answer::Failed(format!("`{}` failed: {error}", when.source)),
                 }
             }
         };
@@ -337,7 +339,7 @@ impl Decider<'_> {
                 for subscription in subscriptions.iter().filter(|s| s.trigger == *name) {
                     let mut chain = Chain::new(subscription, None, None);
                     chain.open(GateName::TriggerConfigured, format!("trigger `{name}`"));
-                    chain.closed(GateName::ConditionUsable, "the trigger has no condition that can be used");
+                    chain.broken(GateName::ConditionUsable, "the trigger has no condition that can be used");
                     self.decision.chains.push(chain);
                 }
             }
@@ -363,7 +365,7 @@ impl Decider<'_> {
             (Answer::Yes(_), Some(Ok(once))) => self.held.holds(&name, Some(once)),
             // Nothing can be sent now, but it goes on.
             (Answer::Yes(_), Some(Err(_))) => {}
-            (Answer::No(_), _) => {
+            (Answer::No(_) | Answer::Failed(_), _) => {
                 if let Some(episode) = self.held.conditions.remove(&name) {
                     self.ended.insert(name.clone(), episode);
                 }
@@ -380,7 +382,7 @@ impl Decider<'_> {
         for subscription in subscriptions {
             let mut chain = Chain::new(subscription, None, occurrence);
             let detail = format!("there is no trigger `{}`", subscription.trigger);
-            chain.closed(GateName::TriggerConfigured, detail);
+            chain.broken(GateName::TriggerConfigured, detail);
             self.decision.chains.push(chain);
         }
     }

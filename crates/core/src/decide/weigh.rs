@@ -133,7 +133,8 @@ impl Decider<'_> {
                 chain.open(if event { GateName::Happened } else { GateName::Condition }, detail.clone());
                 chain.with_values(&evaluated.values);
             }
-            Answer::No(detail) => return self.holds_not(chain, weighed, detail),
+            Answer::No(detail) => return self.holds_not(chain, weighed, detail, false),
+            Answer::Failed(detail) => return self.holds_not(chain, weighed, detail, true),
         }
         let once_per = match &evaluated.once_per {
             None => weighed.occurrence.map(|occurrence| occurrence.id.clone()),
@@ -142,7 +143,7 @@ impl Decider<'_> {
                 Some(value.clone())
             }
             Some(Err(detail)) => {
-                chain.closed(GateName::OncePer, detail.clone());
+                chain.broken(GateName::OncePer, detail.clone());
                 return None;
             }
         };
@@ -158,7 +159,13 @@ impl Decider<'_> {
     }
 
     /// The condition does not hold (any more).
-    fn holds_not(&mut self, chain: &mut Chain, weighed: &Weighed<'_>, detail: &str) -> Option<Wanted> {
+    fn holds_not(
+        &mut self,
+        chain: &mut Chain,
+        weighed: &Weighed<'_>,
+        detail: &str,
+        failed: bool,
+    ) -> Option<Wanted> {
         let (condition, to) = (weighed.condition(), weighed.to);
         let plain_key = dedupe_key(self.subject.config, None, &weighed.trigger.name, condition, to);
         let mut forgotten = false;
@@ -175,10 +182,14 @@ impl Decider<'_> {
             return Some(Wanted { key, turn: Turn::Ended });
         }
         if condition.when.is_some() {
-            chain.closed(GateName::Condition, detail);
+            if failed {
+                chain.broken(GateName::Condition, detail);
+            } else {
+                chain.closed(GateName::Condition, detail);
+            }
             chain.with_values(&weighed.evaluated.values);
         } else if reasons::of_trigger(weighed.trigger.name.as_str()).is_none() {
-            chain.closed(GateName::Happened, "`when` is empty, and no event has this trigger's name");
+            chain.broken(GateName::Happened, "`when` is empty, and no event has this trigger's name");
         } else {
             chain.closed(GateName::Happened, detail);
         }
@@ -290,7 +301,7 @@ impl Decider<'_> {
             }
             None => {
                 let detail = format!("there is no usable service `{}`", due.destination.service);
-                chain.closed(GateName::ServiceConfigured, detail.clone());
+                chain.broken(GateName::ServiceConfigured, detail.clone());
                 return Err(detail);
             }
         }
@@ -304,7 +315,7 @@ impl Decider<'_> {
                 return Ok(());
             }
         };
-        chain.closed(GateName::TemplatesUsable, detail.clone());
+        chain.broken(GateName::TemplatesUsable, detail.clone());
         Err(detail)
     }
 }
