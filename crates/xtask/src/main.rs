@@ -3,6 +3,7 @@
 mod apiserver;
 mod cases;
 mod conformance;
+mod crash;
 mod fuzz;
 mod languages;
 #[cfg(test)]
@@ -57,6 +58,8 @@ enum Command {
     Apiserver(apiserver::Options),
     /// Writes what the fuzz targets start from to `fuzz/corpus`.
     FuzzSeeds,
+    /// Kills the real program under load, again and again, and counts what is lost or repeated.
+    Crash(crash::CrashArgs),
     /// Benchmarks beside the originals.
     Bench {
         #[command(subcommand)]
@@ -81,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         Command::Conformance { show, group, .. } => conformance::run(show, &group),
         Command::Fuzz { cases, seed, show, kind } => fuzz::run(cases, seed, show, kind),
         Command::Apiserver(options) => apiserver::run(options),
+        Command::Crash(args) => crash::run(&args),
         Command::FuzzSeeds => seeds::write(),
         Command::Bench { scene: Scene::Languages } => languages::run(),
     }

@@ -10,6 +10,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+/// Without what debuggers need, and with the version that the release's own build would put in.
+const LINK: &str = "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
+                    -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
+
 /// The programs, each with the arguments that go before its own.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -55,7 +59,7 @@ impl Programs {
         if !built.exists() {
             let unfinished = built.with_extension("unfinished");
             let status = Command::new("go")
-                .args(["build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o"])
+                .args(["build", "-buildvcs=false", "-trimpath", LINK, "-o"])
                 .arg(&unfinished)
                 .arg(".")
                 .current_dir(module())
@@ -87,6 +91,7 @@ pub(super) fn module() -> PathBuf {
 /// The binary's path, named after what it is built from.
 fn built() -> io::Result<PathBuf> {
     let mut hash = Sha256::new();
+    hash.update(LINK);
     for name in ["go.mod", "go.sum", "main.go"] {
         hash.update(fs::read(module().join(name))?);
     }

@@ -247,7 +247,15 @@ impl ApiServer {
             }
         }
         let api = self.api();
-        let answer = wait_for(PATIENCE, async || api.get("/readyz").await.0 == 200).await;
+        let mut ended = false;
+        let answer = wait_for(PATIENCE, async || {
+            ended = self.has_ended();
+            ended || api.get("/readyz").await.0 == 200
+        })
+        .await;
+        if ended {
+            return Err(io::Error::other(format!("kube-apiserver ended: {}", self.last_log())));
+        }
         answer.map_err(|error| {
             io::Error::other(format!("kube-apiserver is not ready: {error}; {}", self.last_log()))
         })
@@ -294,6 +302,11 @@ impl ApiServer {
             wait_for(PATIENCE, async || api.get(&path).await.0 == 200).await?;
         }
         Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut running = lock(&self.running);
+        running.as_mut().and_then(|running| running.apiserver.as_mut()).is_none_or(Server::has_ended)
     }
 
     fn last_log(&self) -> String {
@@ -375,11 +388,12 @@ fn apiserver_flags(dir: &Path, ports: Ports, extra: &[String]) -> Vec<String> {
         format!("--token-auth-file={}", file("tokens.csv")),
         "--authorization-mode=RBAC".into(),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
-        format!("--service-account-key-file={}", file("server.key")),
+        format!("--service-account-key-file={}", file("server.pem")),
         format!("--service-account-signing-key-file={}", file("server.key")),
         "--service-cluster-ip-range=10.96.0.0/16".into(),
         // Nothing may be reached but loopback, which is no valid endpoint.
         "--endpoint-reconciler-type=none".into(),
+        "--external-hostname=localhost".into(),
         "--etcd-compaction-interval=0".into(),
         "--profiling=false".into(),
     ];

@@ -8,12 +8,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Keeps a server until its input ends, which it does when the process that holds the other end is gone, however it
-/// went. A word before that is a signal to end it by.
+/// Keeps a server until it ends or until its own input ends, which it does when the process that holds the other end is
+/// gone, however it went. A word before that is a signal to end the server by.
 const KEEPER: &str = r#"trap '' INT TERM
-"$@" </dev/null & child=$!
-if read -r signal; then kill -"$signal" $child; else kill -KILL $child; fi
+exec 3<&0
+"$@" </dev/null 3<&- & child=$!
+{ if read -r signal <&3; then kill -"$signal" $child; else kill -KILL $child; fi; } & reader=$!
 wait $child
+kill -KILL $reader 2>/dev/null
 [ -z "$REMOVE" ] || rm -rf -- "$REMOVE"
 "#;
 
@@ -52,6 +54,11 @@ impl Server {
             .process_group(0)
             .spawn()?;
         Ok(Server { keeper })
+    }
+
+    /// Whether it ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.keeper.try_wait(), Ok(None))
     }
 
     /// Ends it and waits until it is gone.
