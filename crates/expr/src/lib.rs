@@ -10,6 +10,8 @@
 //! # Ok::<(), herald_expr::ExprError>(())
 //! ```
 
+pub mod analysis;
+
 mod advice;
 mod ast;
 mod builtin;

@@ -12,6 +12,7 @@
 //! # Ok::<(), herald_template::TemplateError>(())
 //! ```
 
+pub mod analysis;
 pub mod function;
 
 mod advice;
