@@ -141,6 +141,7 @@ fn explained(subject: &Subject<'_>, decision: &Decision) -> Explanation {
         decision,
         now: subject.now,
         deliveries: &[],
+        render: true,
     });
     let told: Vec<(String, Option<usize>, String, Option<String>)> = explanation
         .answers

@@ -35,6 +35,8 @@ pub struct Asked<'a> {
     pub now: Timestamp,
     /// What is known of deliveries for this object, newest first.
     pub deliveries: &'a [Delivery],
+    /// Whether what is due is rendered, to see whether it can be. The pipeline does it itself.
+    pub render: bool,
 }
 
 /// Explains a decision.
@@ -257,6 +259,11 @@ fn delivered(delivery: &Delivery, answer: &mut Answer) {
 /// Nothing stopped it: it is rendered as the pipeline does it.
 fn made(asked: &Asked<'_>, due: Option<&Due>, answer: &mut Answer) {
     let Some(due) = due else { return };
+    answer.verdict = Verdict::Due;
+    answer.sentence = format!("due: it is sent to {} at the next look", answer.to);
+    if !asked.render {
+        return;
+    }
     match asked.config.render(&due.send, &due.vars, &due.destination, asked.now) {
         Ok(notification) => {
             let first = notification.message.lines().find(|line| !line.trim().is_empty());
@@ -269,8 +276,6 @@ fn made(asked: &Asked<'_>, due: Option<&Due>, answer: &mut Answer) {
                 }
             };
             answer.gates.push(open(Gate::Rendered, what));
-            answer.verdict = Verdict::Due;
-            answer.sentence = format!("due: it is sent to {} at the next look", answer.to);
         }
         Err(error) => {
             answer.gates.push(closed(Gate::Rendered, told(&error)));

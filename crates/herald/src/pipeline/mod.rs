@@ -3,8 +3,10 @@
 //!
 //! Nothing here knows which source there is: a [`look::Look`] is one Rollout with what belongs to it.
 
+pub(crate) mod assess;
 pub(crate) mod configuration;
 pub(crate) mod console;
+pub(crate) mod decisions;
 pub(crate) mod deliver;
 pub(crate) mod engine;
 pub(crate) mod handles;

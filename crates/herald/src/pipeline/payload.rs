@@ -1,6 +1,6 @@
 //! What a notice carries through the outbox.
 
-use herald_core::notification::Notification;
+use herald_core::{explain::Answer, notification::Notification};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
@@ -13,17 +13,25 @@ struct Payload {
     /// Why there is no notification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
+    /// Why the notice was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<Answer>,
 }
 
-/// The notification as bytes.
-pub(crate) fn write(notification: &Notification) -> Result<Vec<u8>, String> {
-    store(&Payload { v: VERSION, notification: notification.clone(), missing: None })
+/// The notification as bytes, with why it was made.
+pub(crate) fn write(notification: &Notification, why: Option<&Answer>) -> Result<Vec<u8>, String> {
+    store(&Payload { v: VERSION, notification: notification.clone(), missing: None, why: why.cloned() })
 }
 
 /// A notification that could not be made.
-pub(crate) fn missing(reason: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn missing(reason: &str, why: Option<&Answer>) -> Result<Vec<u8>, String> {
     let notification = Notification::default();
-    store(&Payload { v: VERSION, notification, missing: Some(reason.to_owned()) })
+    store(&Payload { v: VERSION, notification, missing: Some(reason.to_owned()), why: why.cloned() })
+}
+
+/// Why the notice of a payload was made, if it says so.
+pub(crate) fn why(bytes: &[u8]) -> Option<Answer> {
+    serde_json::from_slice::<Payload>(bytes).ok()?.why
 }
 
 fn store(payload: &Payload) -> Result<Vec<u8>, String> {

@@ -1,0 +1,188 @@
+//! A look at a Rollout, judged: what happened since the look before, and what is due. Pure: the time is an argument,
+//! and nothing is read or stored. The pipeline, explanations and tests of configurations all judge here.
+
+use std::collections::BTreeMap;
+
+use herald_core::{
+    config::Config,
+    decide::{Baseline, Decision, Held, Subject as Question, decide},
+    diagnostic::Diagnostic,
+    explain::{Asked, Delivery, Explanation, explain},
+    lifecycle::{
+        Cursor, Observed, Subject,
+        events::{EventRecord, observe_event},
+        observe,
+    },
+    occurrence::Occurrence,
+    state::State,
+    variables::{select_analysis_runs, shape_rollout},
+};
+use herald_value::Value;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::look::{Look, text};
+
+/// What is known of a Rollout from one look to the next.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(super) cursor: Option<Cursor>,
+    /// Which Kubernetes Events were heard.
+    #[serde(default)]
+    events: Option<EventRecord>,
+    /// The record of what was sent, as the annotation writes it.
+    #[serde(default)]
+    pub(super) sent: String,
+    /// How often a key was forgotten: a condition that holds again is another notice.
+    #[serde(default)]
+    pub(super) repeated: BTreeMap<String, u32>,
+    /// What holds since when, for `for`, `resolve` and `repeatEvery`.
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    pub(super) held: Held,
+    /// How many of its decisions were kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) decisions: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What a look found.
+pub(crate) struct Assessed {
+    /// What is known afterwards, less what committing adds.
+    pub(crate) known: Known,
+    /// The object in its shape for templates.
+    pub(crate) shaped: Value,
+    /// What happened since the look before.
+    pub(crate) occurrences: Vec<Occurrence>,
+    /// What is due, and why.
+    pub(crate) decision: Decision,
+}
+
+impl Assessed {
+    /// Why it was decided so.
+    pub(crate) fn explain(
+        &self,
+        config: &Config,
+        loading: &[Diagnostic],
+        deliveries: &[Delivery],
+        now: Timestamp,
+        render: bool,
+    ) -> Explanation {
+        explain(&Asked {
+            config,
+            loading,
+            object: &self.shaped,
+            occurrences: &self.occurrences,
+            decision: &self.decision,
+            now,
+            deliveries,
+            render,
+        })
+    }
+}
+
+/// Judges a look; `None` if nothing is known of the object at all. `silent` records what is already true without
+/// telling it.
+pub(crate) fn assess(
+    config: &Config,
+    look: &Look<'_>,
+    known: Option<Known>,
+    silent: bool,
+    now: Timestamp,
+) -> Option<Assessed> {
+    let object = look.object()?;
+    let mut known = known.unwrap_or_default();
+    if let Some(cursor) = &mut known.cursor {
+        // A source tells its changes in order: what it says last is newer, whatever version it carries.
+        cursor.resource_version = 0;
+    }
+    // Without a creation time it could not be told from what was there before.
+    let dated = dated(object);
+    let rollout = match look.rollout {
+        Subject::Present(_) => Subject::Present(&dated),
+        gone @ Subject::Deleted(_) => gone,
+    };
+    let baseline = (!silent).then_some(Timestamp::MIN);
+    let mut observed = observe(known.cursor.as_ref(), &look.observation(rollout), baseline, now);
+    if known.cursor.is_none() && !silent {
+        add_step(&mut observed, look, rollout, now);
+        drop_past(&mut observed, object);
+    }
+    // A Rollout that is gone has no record either.
+    if let Subject::Present(object) = look.rollout {
+        for event in &look.events {
+            let heard = observe_event(known.events.as_ref(), event, Some(object), baseline, now);
+            known.events = heard.record;
+            observed.occurrences.extend(heard.occurrence);
+        }
+    }
+
+    let shaped = shape_rollout(object, look.workload);
+    let previous = look.previous.map(|previous| shape_rollout(previous, look.workload));
+    let runs = select_analysis_runs(object, look.analysis_runs.iter().copied());
+    let mut state = State::parse(&known.sent);
+    state.merge(&State::of(object));
+    let decision = decide(&Question {
+        config,
+        object: &shaped,
+        analysis_runs: &runs,
+        previous: previous.as_ref(),
+        occurrences: &observed.occurrences,
+        state: &state,
+        held: &known.held,
+        now,
+        baseline: if silent { Baseline::Silent } else { Baseline::Notify },
+    });
+    known.cursor = observed.cursor;
+    Some(Assessed { known, shaped, occurrences: observed.occurrences, decision })
+}
+
+/// A first look that tells what is already true tells the last step of an update, too: the lifecycle itself can't, as
+/// nothing says that the steps before were ever seen.
+fn add_step(observed: &mut Observed, look: &Look<'_>, rollout: Subject<'_>, now: Timestamp) {
+    const STEP: &str = "RolloutStepCompleted";
+    let Some(mut before) = observed.cursor.clone() else { return };
+    let updating = before.status.stable.is_some() && before.status.stable != before.status.hash;
+    let told = observed.occurrences.iter().any(|occurrence| occurrence.reason == STEP);
+    let Some(index) = before.status.index.filter(|index| *index > 0 && updating && !told) else { return };
+    before.status.index = Some(index - 1);
+    // Something else moved with it, so that it wasn't a person.
+    before.progressing = None;
+    before.status.pauses.clear();
+    before.status.controller_pause = false;
+    let again = observe(Some(&before), &look.observation(rollout), Some(Timestamp::MIN), now);
+    let Some(step) = again.occurrences.into_iter().find(|occurrence| occurrence.reason == STEP) else {
+        return;
+    };
+    let later =
+        |reason: &str| matches!(reason, "RolloutPaused" | "RolloutAborted") || reason.starts_with("Analysis");
+    let at = observed.occurrences.iter().position(|occurrence| later(&occurrence.reason));
+    observed.occurrences.insert(at.unwrap_or(observed.occurrences.len()), step);
+}
+
+/// A first look tells what is true now. That the version before the present update was completed is past.
+fn drop_past(observed: &mut Observed, object: &Value) {
+    let current = text(object, &["status", "currentPodHash"]);
+    observed.occurrences.retain(|occurrence| {
+        let completed = occurrence.facts.get("hash").and_then(Value::as_str);
+        occurrence.reason != "RolloutCompleted" || completed.is_none_or(|hash| hash == current)
+    });
+}
+
+fn dated(object: &Value) -> Value {
+    const FIELD: &str = "creationTimestamp";
+    let metadata = object.get("metadata").and_then(Value::as_map);
+    let (Some(all), Some(metadata)) = (object.as_map(), metadata) else { return object.clone() };
+    if metadata.get(FIELD).and_then(Value::as_str).is_some_and(|at| !at.is_empty()) {
+        return object.clone();
+    }
+    let dated = metadata.with(FIELD.into(), Value::str("1970-01-01T00:00:00Z"));
+    dated
+        .and_then(|metadata| all.with("metadata".into(), Value::Map(metadata.into())))
+        .map_or_else(|_| object.clone(), |all| Value::Map(all.into()))
+}
