@@ -93,6 +93,12 @@ pub trait Section: fmt::Debug + Send + Sync {
         context: &RenderContext<'_>,
         earlier: Option<&serde_json::Value>,
     ) -> Result<serde_json::Value, RenderError>;
+
+    /// What can't work whatever the variables are, such as a field without actions that should hold JSON and does
+    /// not. The section is used nevertheless: a later template may overwrite that field.
+    fn problems(&self) -> Vec<YamlError> {
+        Vec::new()
+    }
 }
 
 /// What the core asks of the services when it loads configuration. The services' crate implements it.
@@ -105,4 +111,12 @@ pub trait ServiceTypes: Send + Sync {
     fn parse_section(&self, service_type: &str, node: &Node) -> Result<Arc<dyn Section>, YamlError>;
     /// Checks the options of an instance, secrets already filled in.
     fn check_options(&self, service_type: &str, options: &Node) -> Result<(), YamlError>;
+    /// Why an instance with these options, which are known to be good, can't deliver to a recipient.
+    fn check_recipient(&self, _service_type: &str, _options: &Node, _recipient: &str) -> Result<(), String> {
+        Ok(())
+    }
+    /// Whether a service type delivers nothing without its section in a template.
+    fn needs_section(&self, _service_type: &str) -> bool {
+        false
+    }
 }

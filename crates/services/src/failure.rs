@@ -155,7 +155,13 @@ impl SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.sender {
-            Some((service_type, instance)) if **instance == **service_type => write!(f, "{service_type}: ")?,
+            Some((service_type, instance)) if **instance == **service_type => {
+                // Some messages of the reference begin with the service's name themselves.
+                let rest = self.message.strip_prefix(service_type);
+                if !rest.is_some_and(|rest| rest.starts_with([':', ' '])) {
+                    write!(f, "{service_type}: ")?;
+                }
+            }
             Some((service_type, instance)) => write!(f, "{service_type} `{instance}`: ")?,
             None => {}
         }

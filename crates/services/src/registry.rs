@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use herald_core::{
     notification::{Section, ServiceTypes},
-    yaml::{Node, YamlError},
+    yaml::{Kind, Node, YamlError},
 };
 
 use crate::{
@@ -104,7 +104,13 @@ impl ServiceTypes for Registry {
 
     fn parse_section(&self, service_type: &str, node: &Node) -> Result<Arc<dyn Section>, YamlError> {
         match self.known(service_type, node)?.parse_section {
-            Some(parse) => parse(node),
+            Some(parse) => match (parse(node)?, &node.kind) {
+                (section, Kind::Map(_) | Kind::Null) => Ok(section),
+                _ => {
+                    let message = format!("{service_type} must be a map, not {}", node.describe());
+                    Err(YamlError::new(message, node.at))
+                }
+            },
             None => Err(YamlError {
                 message: format!("service type '{service_type}' has no section in templates"),
                 at: node.at,
@@ -114,6 +120,17 @@ impl ServiceTypes for Registry {
 
     fn check_options(&self, service_type: &str, options: &Node) -> Result<(), YamlError> {
         self.build(service_type, service_type, options, &Environment::default()).map(drop)
+    }
+
+    fn check_recipient(&self, service_type: &str, options: &Node, recipient: &str) -> Result<(), String> {
+        let environment = Environment::default();
+        let built = self.build(service_type, service_type, options, &environment).map_err(|e| e.message)?;
+        let checked = built.service.check_recipient(recipient);
+        checked.map_err(|error| environment.redactor.clean(&error.message))
+    }
+
+    fn needs_section(&self, service_type: &str) -> bool {
+        self.find(service_type).is_some_and(|kind| kind.needs_section)
     }
 }
 
@@ -146,7 +163,11 @@ impl Instance {
     /// Sends one notification. A failure names the instance and holds no secret.
     pub async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
         let clean = |text: &str| self.redactor.clean(text);
-        match self.service.send(delivery).await {
+        let sent = match self.service.check_recipient(delivery.recipient) {
+            Ok(()) => self.service.send(delivery).await,
+            Err(error) => Err(error),
+        };
+        match sent {
             Ok(receipt) => Ok(Receipt {
                 detail: clean(&receipt.detail),
                 warnings: receipt.warnings.iter().map(|warning| clean(warning)).collect(),

@@ -8,6 +8,8 @@ use herald_core::{
 };
 use serde_json::{Map, Value};
 
+use crate::failure::SendError;
+
 /// A text field of a section.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
@@ -19,23 +21,35 @@ pub struct Field {
     pub default: &'static str,
     /// Whether it stays in the notification when it is empty.
     pub always: bool,
+    /// Says what is wrong with a rendered text, so that one without actions is found to be wrong at once.
+    pub check: Option<Check>,
 }
+
+/// A check of a rendered text.
+pub type Check = fn(&str) -> Result<(), SendError>;
 
 impl Field {
     /// An ordinary text field.
     pub const fn text(name: &'static str) -> Field {
-        Field { name, json: false, default: "", always: false }
+        Field { name, json: false, default: "", always: false, check: None }
     }
 
     /// A field with JSON text.
     pub const fn json(name: &'static str) -> Field {
-        Field { name, json: true, default: "", always: false }
+        Field { name, json: true, default: "", always: false, check: None }
     }
 
     /// The same field with a default.
     #[must_use]
     pub const fn or(mut self, default: &'static str) -> Field {
         self.default = default;
+        self
+    }
+
+    /// The same field, with a check of what it renders to.
+    #[must_use]
+    pub const fn checked(mut self, check: Check) -> Field {
+        self.check = Some(check);
         self
     }
 
@@ -78,6 +92,11 @@ impl TextSection {
         Ok(TextSection { merge, fields })
     }
 
+    /// The fields that can't work, whatever the variables are.
+    pub fn problems_of_fields(&self) -> Vec<YamlError> {
+        self.fields.iter().filter_map(|(field, template)| static_problem(*field, template.as_ref())).collect()
+    }
+
     /// Renders the fields over what an earlier template left.
     pub fn render_fields(
         &self,
@@ -106,6 +125,20 @@ impl Section for TextSection {
     fn render(&self, context: &RenderContext<'_>, earlier: Option<&Value>) -> Result<Value, RenderError> {
         self.render_fields(context, earlier).map(Value::Object)
     }
+
+    fn problems(&self) -> Vec<YamlError> {
+        self.problems_of_fields()
+    }
+}
+
+/// What is wrong with a field that renders to the same text always.
+pub fn static_problem(field: Field, template: Option<&TemplateText>) -> Option<YamlError> {
+    let (check, template) = (field.check?, template?);
+    if template.source.contains("{{") {
+        return None;
+    }
+    let error = check(&template.source).err()?;
+    Some(YamlError::new(error.message, template.at))
 }
 
 /// Reads one template field of a section: `None` if it is missing or empty and has no default.

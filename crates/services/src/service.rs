@@ -33,6 +33,8 @@ pub struct ServiceType {
     /// What the section renders has the shape of the reference's notification, and is what `console` prints:
     /// empty fields are left out, except those that services.md 2.6 lists.
     pub parse_section: Option<ParseSection>,
+    /// Whether it delivers nothing without its section.
+    pub needs_section: bool,
     /// Makes an instance from its options, secrets already filled in. It must do no I/O, as loading a
     /// configuration calls it only to check the options.
     pub build: Build,
@@ -49,6 +51,20 @@ impl fmt::Debug for ServiceType {
 pub trait Service: Send + Sync {
     /// Sends one notification to one recipient. Bounded in time by the service itself.
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError>;
+
+    /// Says why nothing can be delivered to a recipient, as far as its form and the options tell it. Asked when a
+    /// subscription is read, and before each delivery.
+    fn check_recipient(&self, _recipient: &str) -> Result<(), SendError> {
+        Ok(())
+    }
+}
+
+/// The check of services that send to whom the recipient names.
+pub(crate) fn not_empty(recipient: &str, what: &str) -> Result<(), SendError> {
+    match recipient.trim().is_empty() {
+        true => Err(SendError::misconfigured(format!("the recipient is empty: it must name {what}"))),
+        false => Ok(()),
+    }
 }
 
 /// What instances of services share, made once by the program.

@@ -13,7 +13,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::{
     Condition, Config, ConfigInput, DefaultSubscription, Expression, Layer, Parts, ServiceConfig,
-    TemplateConfig, Trigger, secret,
+    TemplateConfig, Trigger, reach, secret,
 };
 use crate::{
     diagnostic::{Diagnostic, Severity, codes},
@@ -285,6 +285,9 @@ impl<'a> Loader<'a> {
                     continue;
                 }
                 self.types.parse_section(&kind, value).map(|section| {
+                    for problem in section.problems() {
+                        self.warning(codes::TEMPLATE, problem.message, problem.at);
+                    }
                     template.sections.insert(kind, section);
                 })
             } else {
@@ -551,6 +554,10 @@ impl<'a> Loader<'a> {
                     ));
                 }
             }
+        }
+        for (message, at) in reach::problems(&self.parts, self.types) {
+            let key = "subscriptions".to_owned();
+            told.push((Layer::ConfigMap, key, &source, codes::SUBSCRIPTION, message, None, at));
         }
         let defaults = std::iter::once((String::from("defaultTriggers"), &self.parts.default_triggers))
             .chain(

@@ -16,6 +16,7 @@
 //! ```
 
 mod load;
+mod reach;
 mod render;
 mod secret;
 

@@ -15,6 +15,7 @@ use std::{
 
 pub use exchange::{LARGEST_ANSWER, Reply, Request};
 pub use guard::Range;
+pub(crate) use options::web_url;
 pub use options::{HttpOptions, go_duration};
 use reqwest::{Client, redirect};
 use tokio::sync::Semaphore;

@@ -110,6 +110,25 @@ impl HttpOptions {
     }
 }
 
+/// Checks an option that must be a URL, so that a wrong one is told when configuration loads.
+pub(crate) fn web_url(option: &str, text: &str, options: &Node) -> Result<(), YamlError> {
+    // The name of a secret that isn't there stays as it is; that was told already.
+    if text.starts_with('$') {
+        return Ok(());
+    }
+    let fault = |why: String| Err(YamlError::new(why, options.at));
+    match Url::parse(text.trim()) {
+        _ if text.trim().is_empty() => fault(format!("{option} is missing")),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        Ok(url) => fault(format!(
+            "{option} is not a URL such as https://example.com: unsupported protocol scheme \"{}\"",
+            url.scheme()
+        )),
+        // The URL may hold a password, so errors don't repeat it.
+        Err(error) => fault(format!("{option} is not a URL such as https://example.com: {error}")),
+    }
+}
+
 fn positive(number: i64) -> Option<usize> {
     usize::try_from(number).ok().filter(|number| *number > 0)
 }

@@ -20,8 +20,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "alertmanager", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "alertmanager",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: true,
+    build,
+};
 
 #[derive(Debug)]
 struct AlertSection {
@@ -132,6 +137,9 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
     or(&mut options.api_path, "/api/v2/alerts");
     if options.targets.is_empty() {
         options.targets.push("127.0.0.1:9093".into());
+    }
+    if !options.api_path.starts_with('/') {
+        return Err(YamlError::new("apiPath must begin with a slash", node.at));
     }
     if options.timeout == 0 {
         options.timeout = 3;

@@ -16,8 +16,12 @@ pub const TYPE: ServiceType = ServiceType {
     name: "console",
     configurable: false,
     parse_section: None,
+    needs_section: false,
     build: |_, _| Ok(Box::new(Console)),
 };
+
+/// What a github section renders these fields to is not part of the reference's notification.
+const UNPRINTED: [&str; 2] = ["repoURL", "revision"];
 
 struct Console;
 
@@ -39,8 +43,15 @@ pub fn print(notification: &Notification) -> String {
         root.insert("message".into(), Value::String(notification.message.clone()));
     }
     for (service_type, section) in &notification.sections {
-        // A section without any field is still a section: templates that have one are sent differently.
-        root.insert(service_type.clone(), section.clone());
+        let mut section = section.clone();
+        if let (Value::Object(fields), true) = (&mut section, service_type == "github") {
+            UNPRINTED.iter().for_each(|field| drop(fields.remove(*field)));
+        }
+        // A section without any field is still a section: templates that have one are sent differently. Only a
+        // webhook's is a list of requests, and may be empty.
+        if service_type != "webhook" || section.as_object().is_some_and(|requests| !requests.is_empty()) {
+            root.insert(service_type.clone(), section);
+        }
     }
     crate::yaml_text::write(&Value::Object(root))
 }

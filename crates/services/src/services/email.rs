@@ -31,8 +31,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "email", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "email",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -102,6 +107,10 @@ struct Email {
 
 #[async_trait]
 impl Service for Email {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        addresses(recipient).map(drop)
+    }
+
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
         let recipients = addresses(delivery.recipient)?;
         let message = self.message(delivery, &recipients)?;

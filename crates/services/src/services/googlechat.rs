@@ -21,14 +21,22 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "googlechat", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "googlechat",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 /// Google Chat refuses longer texts.
 const LONGEST_TEXT_BYTES: usize = 32_000;
 
-const FIELDS: &[Field] =
-    &[Field::json("cards").always(), Field::json("cardsV2").always(), Field::text("threadKey")];
+const FIELDS: &[Field] = &[
+    Field::json("cards").always().checked(|text| cards("cards", text).map(drop)),
+    Field::json("cardsV2").always().checked(|text| cards("cardsV2", text).map(drop)),
+    Field::text("threadKey"),
+];
 
 fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::NonEmpty)
@@ -159,15 +167,24 @@ fn address(webhook: &str, thread_key: &str) -> Result<String, SendError> {
     Ok(url.into())
 }
 
-#[async_trait]
-impl Service for GoogleChat {
-    async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
-        let recipient = delivery.recipient;
-        let webhook = self.webhooks.get(recipient).ok_or_else(|| {
+impl GoogleChat {
+    fn webhook(&self, recipient: &str) -> Result<&str, SendError> {
+        self.webhooks.get(recipient).map(String::as_str).ok_or_else(|| {
             SendError::misconfigured(format!(
                 "error creating client to webhook: no Google chat webhook configured for recipient {recipient}"
             ))
-        })?;
+        })
+    }
+}
+
+#[async_trait]
+impl Service for GoogleChat {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        self.webhook(recipient).map(drop)
+    }
+
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
+        let webhook = self.webhook(delivery.recipient)?;
         let message = delivery.section::<Message>(TYPE.name)?.unwrap_or_default();
         let (v1, v2) = (cards("cards", &message.cards)?, cards("cardsV2", &message.cards_v2)?);
         let mut receipt = Receipt::default();

@@ -8,12 +8,13 @@ use url::Url;
 
 use crate::{
     failure::SendError,
-    http::HttpClient,
+    http::{HttpClient, web_url},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
 
 /// The service type.
-pub const TYPE: ServiceType = ServiceType { name: "grafana", configurable: true, parse_section: None, build };
+pub const TYPE: ServiceType =
+    ServiceType { name: "grafana", configurable: true, parse_section: None, needs_section: false, build };
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -30,6 +31,7 @@ struct Grafana {
 fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
     let options: Options = yaml::decode(node)?;
     context.secret(&options.api_key);
+    web_url("apiUrl", &options.api_url, node)?;
     Ok(Box::new(Grafana { options, http: context.http(node)? }))
 }
 

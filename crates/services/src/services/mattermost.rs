@@ -15,20 +15,26 @@ use serde_json::{Value, json};
 use crate::{
     failure::SendError,
     handles::HandleKey,
-    http::{HttpClient, Reply},
+    http::{HttpClient, Reply, web_url},
     limit,
     section::{Field, Merge, TextSection},
-    service::{Context, Delivery, Receipt, Service, ServiceType, SharedHandles},
+    service::{Context, Delivery, Receipt, Service, ServiceType, SharedHandles, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "mattermost", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "mattermost",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 /// Mattermost refuses longer posts.
 const LONGEST_MESSAGE: usize = 16383;
 
-const FIELDS: &[Field] = &[Field::json("attachments"), Field::text("groupingKey")];
+const FIELDS: &[Field] =
+    &[Field::json("attachments").checked(|text| attachments(text).map(drop)), Field::text("groupingKey")];
 
 /// What happens to the later messages of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +74,10 @@ impl Section for PostSection {
         }
         Ok(out.into())
     }
+
+    fn problems(&self) -> Vec<YamlError> {
+        self.texts.problems_of_fields()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +107,7 @@ struct Mattermost {
 fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
     let options: Options = yaml::decode(node)?;
     context.secret(&options.token);
+    web_url("apiURL", &options.api_url, node)?;
     Ok(Box::new(Mattermost {
         posts: format!("{}/api/v4/posts", options.api_url.trim_end_matches('/')),
         token: options.token,
@@ -163,5 +174,9 @@ impl Service for Mattermost {
             receipt.detail = first;
         }
         Ok(receipt)
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        not_empty(recipient, "a channel's id")
     }
 }

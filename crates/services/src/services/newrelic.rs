@@ -14,12 +14,17 @@ use crate::{
     failure::SendError,
     http::HttpClient,
     section::{self, Field, Merge},
-    service::{Context, Delivery, Receipt, Service, ServiceType},
+    service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "newrelic", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "newrelic",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: true,
+    build,
+};
 
 // The defaults are the reference's and mean Argo CD's variables: a Rollout's template has to set these fields.
 const FIELDS: &[Field] = &[
@@ -92,5 +97,9 @@ impl Service for NewRelic {
             return Err(reply.failure(format!("error with status {}: {}", reply.status, reply.text())));
         }
         Ok(Receipt::new(reply.status_line()))
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        not_empty(recipient, "an application's id")
     }
 }

@@ -19,8 +19,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "opsgenie", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "opsgenie",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 /// Opsgenie refuses longer texts: field, characters.
 const LONGEST: &[(&str, usize)] = &[
@@ -42,7 +47,7 @@ const FIELDS: &[Field] = &[
 ];
 
 const RESPONDER_FIELDS: &[Field] =
-    &[Field::text("id"), Field::text("type").always(), Field::text("name"), Field::text("username")];
+    &[Field::text("id"), Field::text("type").always(), Field::text("name"), Field::text("username").always()];
 
 #[derive(Debug)]
 struct AlertSection {
@@ -87,7 +92,12 @@ impl Section for AlertSection {
         let mut put = |name: &str, value: Option<Value>| {
             // A key of the later template replaces the earlier one's, also with an empty list.
             let value = value.or_else(|| earlier.and_then(|earlier| earlier.get(name)).cloned());
-            if let Some(value) = value {
+            let empty = |value: &Value| match value {
+                Value::Array(items) => items.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            };
+            if let Some(value) = value.filter(|value| !empty(value)) {
                 out.insert(name.into(), value);
             }
         };
@@ -163,13 +173,24 @@ fn refusal(reply: &Reply) -> SendError {
     ))
 }
 
+impl Opsgenie {
+    fn key(&self, recipient: &str) -> Result<&str, SendError> {
+        let key = self.api_keys.get(recipient).filter(|key| !key.is_empty());
+        key.map(String::as_str).ok_or_else(|| {
+            SendError::misconfigured(format!("no API key configured for recipient {recipient}"))
+        })
+    }
+}
+
 #[async_trait]
 impl Service for Opsgenie {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        self.key(recipient).map(drop)
+    }
+
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
         let recipient = delivery.recipient;
-        let key = self.api_keys.get(recipient).filter(|key| !key.is_empty()).ok_or_else(|| {
-            SendError::misconfigured(format!("no API key configured for recipient {recipient}"))
-        })?;
+        let key = self.key(recipient)?;
         let section = delivery.section::<Map<String, Value>>(TYPE.name)?;
         if section.as_ref().is_some_and(|alert| alert.get("description").is_none_or(|text| text == "")) {
             return Err(SendError::misconfigured("opsgenie notification description is missing"));
@@ -181,9 +202,9 @@ impl Service for Opsgenie {
         body.insert("message".into(), delivery.message().into());
         body.insert("responders".into(), json!([{"type": "team", "id": recipient, "username": ""}]));
         body.insert("source".into(), self.source.as_str().into());
-        for responder in body.get_mut("visibleTo").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(responder) = responder.as_object_mut() {
-                responder.entry("username").or_insert("".into());
+        for list in ["actions", "tags"] {
+            if let Some(Value::Array(items)) = body.get_mut(list) {
+                items.retain(|item| item != "");
             }
         }
         let mut receipt = Receipt::default();

@@ -15,12 +15,17 @@ use crate::{
     http::{HttpClient, Reply},
     limit,
     section::{self, Field, Merge},
-    service::{Context, Delivery, Receipt, Service, ServiceType},
+    service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "pagerduty", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "pagerduty",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: true,
+    build,
+};
 
 /// PagerDuty refuses longer titles.
 const LONGEST_TITLE: usize = 1024;
@@ -64,8 +69,25 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
     Ok(Box::new(PagerDuty { options, url, http: context.http(node)? }))
 }
 
+/// The first of some errors, and how many more there are.
+pub(super) fn details(errors: &[String]) -> String {
+    let first = errors.first().map_or("", String::as_str);
+    match errors.len() {
+        0 | 1 => first.to_string(),
+        2 => format!("{first} (and 1 more error...)"),
+        more => format!("{first} (and {} more errors...)", more - 1),
+    }
+}
+
 /// The text of a refusal, in the words of the reference.
 fn refusal(reply: &Reply) -> String {
+    let status = reply.status;
+    if !reply.header("content-type").is_some_and(|text| text.starts_with("application/json")) {
+        return format!(
+            "HTTP response with status code {status} does not contain Content-Type: application/json: {}",
+            reply.text()
+        );
+    }
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Details {
@@ -77,24 +99,21 @@ fn refusal(reply: &Reply) -> String {
     struct Answer {
         error: Details,
     }
-    let status = reply.status;
     match reply.json::<Answer>() {
         Ok(Answer { error }) => {
             let mut text = format!(
                 "HTTP response failed with status code {status}, message: {} (code: {})",
                 error.message, error.code
             );
-            if let Some(first) = error.errors.first() {
-                text.push_str(&format!(": {first}"));
-            }
-            match error.errors.len() {
-                0 | 1 => {}
-                2 => text.push_str(" (and 1 more error...)"),
-                more => text.push_str(&format!(" (and {} more errors...)", more - 1)),
+            if !error.errors.is_empty() {
+                text.push_str(&format!(": {}", details(&error.errors)));
             }
             text
         }
-        Err(_) => format!("HTTP response failed with status code {status}: {}", reply.text()),
+        Err(_) => format!(
+            "HTTP response failed with status code {status} and no JSON error object was present: {}",
+            reply.text()
+        ),
     }
 }
 
@@ -139,5 +158,9 @@ impl Service for PagerDuty {
         })?;
         receipt.detail = answer["incident"]["id"].as_str().unwrap_or_default().to_string();
         Ok(receipt)
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        not_empty(recipient, "a service's id")
     }
 }

@@ -12,15 +12,20 @@ use serde_json::json;
 
 use crate::{
     failure::SendError,
-    http::HttpClient,
+    http::{HttpClient, Reply},
     limit,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "pagerdutyv2", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "pagerdutyv2",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: true,
+    build,
+};
 
 /// PagerDuty refuses longer summaries.
 const LONGEST_SUMMARY: usize = 1024;
@@ -74,6 +79,15 @@ struct PagerDutyV2 {
     http: HttpClient,
 }
 
+impl PagerDutyV2 {
+    fn key(&self, recipient: &str) -> Result<&str, SendError> {
+        let key = self.service_keys.get(recipient).filter(|key| !key.is_empty());
+        key.map(String::as_str).ok_or_else(|| {
+            SendError::misconfigured(format!("no API key configured for recipient {recipient}"))
+        })
+    }
+}
+
 fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
     let options: Options = yaml::decode(node)?;
     options.service_keys.values().for_each(|key| context.secret(key));
@@ -82,13 +96,37 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
     Ok(Box::new(PagerDutyV2 { service_keys: options.service_keys, url, http: context.http(node)? }))
 }
 
+/// The text of a refusal, in the words of the reference.
+fn refusal(reply: &Reply) -> String {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Answer {
+        status: String,
+        message: String,
+        errors: Vec<String>,
+    }
+    let code = reply.status;
+    let Ok(answer) = reply.json::<Answer>() else {
+        return format!("HTTP response with status code: {code}, the body is no JSON: {}", reply.text());
+    };
+    let mut text = format!(
+        "HTTP response failed with status code {code}, status: {}, message: {}",
+        answer.status, answer.message
+    );
+    if !answer.errors.is_empty() {
+        text.push_str(&format!(": {}", super::pagerduty::details(&answer.errors)));
+    }
+    text
+}
+
 #[async_trait]
 impl Service for PagerDutyV2 {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        self.key(recipient).map(drop)
+    }
+
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
-        let recipient = delivery.recipient;
-        let key = self.service_keys.get(recipient).filter(|key| !key.is_empty()).ok_or_else(|| {
-            SendError::misconfigured(format!("no API key configured for recipient {recipient}"))
-        })?;
+        let key = self.key(delivery.recipient)?;
         let Some(mut event) = delivery.section::<Event>(TYPE.name)? else {
             return Err(SendError::misconfigured("no config found for pagerdutyv2"));
         };
@@ -124,17 +162,7 @@ impl Service for PagerDutyV2 {
         }
         let reply = self.http.post(&self.url)?.json(&body)?.send().await?;
         if !reply.is_success() {
-            #[derive(Default, Deserialize)]
-            #[serde(default)]
-            struct Answer {
-                status: String,
-                message: String,
-            }
-            let answer = reply.json::<Answer>().unwrap_or_default();
-            return Err(reply.failure(format!(
-                "HTTP response failed with status code {}, status: {}, message: {}",
-                reply.status, answer.status, answer.message
-            )));
+            return Err(reply.failure(refusal(&reply)));
         }
         receipt.detail = dedup_key.to_string();
         Ok(receipt)

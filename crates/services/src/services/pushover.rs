@@ -13,7 +13,7 @@ use crate::{
 
 /// The service type.
 pub const TYPE: ServiceType =
-    ServiceType { name: "pushover", configurable: true, parse_section: None, build };
+    ServiceType { name: "pushover", configurable: true, parse_section: None, needs_section: false, build };
 
 /// Pushover refuses longer messages.
 const LONGEST_MESSAGE: usize = 1024;
@@ -54,8 +54,6 @@ fn check(what: &str, token: &str) -> Result<(), SendError> {
 #[async_trait]
 impl Service for Pushover {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
-        check("API", &self.token)?;
-        check("recipient", delivery.recipient)?;
         let mut message = delivery.message().to_string();
         if message.is_empty() {
             return Err(SendError::misconfigured("pushover: message empty"));
@@ -87,5 +85,10 @@ impl Service for Pushover {
         }
         receipt.detail = answer.request;
         Ok(receipt)
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        check("API", &self.token)?;
+        check("recipient", recipient)
     }
 }

@@ -14,16 +14,21 @@ use url::Url;
 
 use crate::{
     failure::{Reason, SendError},
-    http::{HttpClient, Reply},
+    http::{HttpClient, Reply, web_url},
     section::{self, Field, Merge},
-    service::{Context, Delivery, Receipt, Service, ServiceType},
+    service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "rocketchat", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "rocketchat",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
-const FIELDS: &[Field] = &[Field::json("attachments")];
+const FIELDS: &[Field] = &[Field::json("attachments").checked(|text| attachments(text).map(drop))];
 
 fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::Replace)
@@ -62,6 +67,7 @@ struct RocketChat {
 fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
     let options: Options = yaml::decode(node)?;
     context.secret(&options.password);
+    web_url("serverUrl", &options.server_url, node)?;
     Ok(Box::new(RocketChat { options, http: context.http(node)?, session: Mutex::default() }))
 }
 
@@ -78,12 +84,12 @@ fn attachments(text: &str) -> Result<Vec<Map<String, Value>>, SendError> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let mut list: Vec<Map<String, Value>> =
-        serde_json::from_str::<Option<_>>(text).map(Option::unwrap_or_default).map_err(|e| {
-            SendError::misconfigured(format!(
-                "failed to unmarshal attachments '{text}' : {e}; it must be a JSON array of objects"
-            ))
-        })?;
+    let list = serde_json::from_str::<Option<Vec<Option<Map<String, Value>>>>>(text).map_err(|e| {
+        SendError::misconfigured(format!(
+            "failed to unmarshal attachments '{text}' : {e}; it must be a JSON array of objects"
+        ))
+    })?;
+    let mut list: Vec<_> = list.into_iter().flatten().map(Option::unwrap_or_default).collect();
     for attachment in &mut list {
         attachment.entry("collapsed").or_insert(json!(false));
         let fields = attachment.get_mut("fields").and_then(Value::as_array_mut).into_iter().flatten();
@@ -98,6 +104,9 @@ fn attachments(text: &str) -> Result<Vec<Map<String, Value>>, SendError> {
 fn refusal(reply: &Reply) -> SendError {
     let answer: Value = match reply.json() {
         Ok(answer) => answer,
+        Err(_) if reply.status == 200 => {
+            return reply.failure("got false response: the answer is no JSON");
+        }
         Err(_) => return reply.failure(format!("Request error: {}", reply.status_line())),
     };
     let text = |name: &str| answer[name].as_str().unwrap_or_default();
@@ -114,9 +123,13 @@ fn refusal(reply: &Reply) -> SendError {
 
 impl RocketChat {
     fn url(&self, path: &str) -> Result<String, SendError> {
-        let url = Url::parse(&self.options.server_url)
+        let given = self.options.server_url.trim();
+        let url = Url::parse(given)
             .map_err(|e| SendError::misconfigured(format!("the option serverUrl is no valid URL: {e}")))?;
-        Ok(format!("{}/api/v1/{path}", url.as_str().trim_end_matches('/')))
+        let (base, below) = (&url[..url::Position::BeforePath], url.path());
+        // A path is taken as it is given, its last slash included; one that isn't given is none.
+        let below = if below == "/" && !given.ends_with('/') { "" } else { below };
+        Ok(format!("{base}{below}/api/v1/{path}"))
     }
 
     /// The session, logging in if there is none; `stale` is one that was refused.
@@ -195,6 +208,15 @@ impl Service for RocketChat {
             receipt.detail = reply.status_line();
             return Ok(receipt);
         }
-        Err(refusal(&reply))
+        let mut error = refusal(&reply);
+        // The reference can't read such an answer and tells the status alone; here both are told.
+        if !reply.is_success() && reply.json::<Value>().is_ok_and(|answer| answer["message"].is_string()) {
+            error.message = format!("Request error: {}: {}", reply.status_line(), error.message);
+        }
+        Err(error)
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        not_empty(recipient, "a #channel, a @user or a room's id")
     }
 }

@@ -20,12 +20,17 @@ use crate::{
     handles::HandleKey,
     http::{HttpClient, Reply},
     section::{Field, Merge, TextSection, child},
-    service::{Context, Delivery, Receipt, Service, ServiceType, SharedHandles},
+    service::{Context, Delivery, Receipt, Service, ServiceType, SharedHandles, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "slack", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "slack",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -78,8 +83,8 @@ struct SlackSection {
 const FIELDS: [Field; 5] = [
     Field::text("username"),
     Field::text("icon"),
-    Field::json("attachments"),
-    Field::json("blocks"),
+    Field::json("attachments").checked(|text| array("attachments", text).map(drop)),
+    Field::json("blocks").checked(|text| array("blocks", text).map(drop)),
     Field::text("groupingKey").always(),
 ];
 
@@ -115,6 +120,10 @@ impl Section for SlackSection {
         };
         out.insert("deliveryPolicy".into(), Value::from(policy));
         Ok(Value::Object(out))
+    }
+
+    fn problems(&self) -> Vec<YamlError> {
+        self.texts.problems_of_fields()
     }
 }
 
@@ -339,6 +348,10 @@ impl Service for Slack {
         };
         receipt.detail = format!("{} {}", answer.channel, answer.ts).trim().to_string();
         Ok(receipt)
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        not_empty(recipient, "a channel or a user's id")
     }
 }
 

@@ -18,8 +18,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "teams", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "teams",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 const FIELDS: &[Field] = &[
     Field::text("template"),
@@ -27,9 +32,9 @@ const FIELDS: &[Field] = &[
     Field::text("summary"),
     Field::text("text"),
     Field::text("themeColor"),
-    Field::json("facts"),
-    Field::json("sections"),
-    Field::json("potentialAction"),
+    Field::json("facts").checked(|text| objects(TYPE.name, "facts", text).map(drop)),
+    Field::json("sections").checked(|text| objects(TYPE.name, "sections", text).map(drop)),
+    Field::json("potentialAction").checked(|text| objects(TYPE.name, "potential action", text).map(drop)),
 ];
 
 fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
@@ -67,12 +72,16 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
     Ok(Box::new(Teams { recipient_urls: options.recipient_urls, http: context.http(node)? }))
 }
 
-/// A field of JSON text that holds objects; empty and `null` are none.
-pub(super) fn objects(service: &str, what: &str, text: &str) -> Result<Vec<Map<String, Value>>, SendError> {
+/// A field of JSON text that holds objects; empty and `null` are none. A `null` may stand for an object.
+pub(super) fn objects(
+    service: &str,
+    what: &str,
+    text: &str,
+) -> Result<Vec<Option<Map<String, Value>>>, SendError> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    serde_json::from_str::<Option<Vec<Map<String, Value>>>>(text).map(Option::unwrap_or_default).map_err(|e| {
+    serde_json::from_str::<Option<Vec<_>>>(text).map(Option::unwrap_or_default).map_err(|e| {
         SendError::misconfigured(format!(
             "{service} {what} unmarshalling error {e}: the rendered text must be a JSON array of objects: {text}"
         ))
@@ -84,7 +93,7 @@ fn body(card: &Card, message: &str) -> Result<Value, SendError> {
     let mut sections = objects(TYPE.name, "sections", &card.sections)?;
     let facts = objects(TYPE.name, "facts", &card.facts)?;
     if !facts.is_empty() {
-        sections.push(Map::from_iter([("facts".to_string(), json!(facts))]));
+        sections.push(Some(Map::from_iter([("facts".to_string(), json!(facts))])));
     }
     let actions = objects(TYPE.name, "potential action", &card.potential_action)?;
     let mut body = json!({
@@ -107,13 +116,22 @@ fn body(card: &Card, message: &str) -> Result<Value, SendError> {
     Ok(body)
 }
 
+impl Teams {
+    fn url(&self, recipient: &str) -> Result<&str, SendError> {
+        self.recipient_urls.get(recipient).map(String::as_str).ok_or_else(|| {
+            SendError::misconfigured(format!("no teams webhook configured for recipient {recipient}"))
+        })
+    }
+}
+
 #[async_trait]
 impl Service for Teams {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        self.url(recipient).map(drop)
+    }
+
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
-        let recipient = delivery.recipient;
-        let url = self.recipient_urls.get(recipient).ok_or_else(|| {
-            SendError::misconfigured(format!("no teams webhook configured for recipient {recipient}"))
-        })?;
+        let url = self.url(delivery.recipient)?;
         let card = delivery.section::<Card>(TYPE.name)?.unwrap_or_default();
         let request = self.http.post(url)?;
         let request = if card.template.is_empty() {

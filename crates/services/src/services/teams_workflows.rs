@@ -21,8 +21,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "teams-workflows", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "teams-workflows",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 /// Teams refuses larger cards.
 const LARGEST_CARD_BYTES: usize = 28 * 1024;
@@ -33,10 +38,10 @@ const FIELDS: &[Field] = &[
     Field::text("summary"),
     Field::text("text"),
     Field::text("themeColor"),
-    Field::json("facts"),
-    Field::json("sections"),
-    Field::json("potentialAction"),
-    Field::json("adaptiveCard"),
+    Field::json("facts").checked(|text| objects(TYPE.name, "facts", text).map(drop)),
+    Field::json("sections").checked(|text| objects(TYPE.name, "sections", text).map(drop)),
+    Field::json("potentialAction").checked(|text| objects(TYPE.name, "potential action", text).map(drop)),
+    Field::json("adaptiveCard").checked(|text| given(text).map(drop)),
 ];
 
 fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
@@ -123,9 +128,8 @@ fn fact_text(value: Option<&Value>) -> String {
 }
 
 /// The set of the facts that qualify, if any does.
-fn fact_set(facts: &[Map<String, Value>]) -> Option<Value> {
+fn fact_set<'a>(facts: impl Iterator<Item = &'a Map<String, Value>>) -> Option<Value> {
     let facts: Vec<Value> = facts
-        .iter()
         .filter_map(|fact| {
             let title = fact.get("name")?.as_str()?;
             Some(json!({"title": title, "value": fact_text(fact.get("value"))}))
@@ -172,14 +176,13 @@ fn composed(card: &Card, message: &str) -> Result<Value, SendError> {
     if !text.is_empty() {
         body.push(json!({"type": "TextBlock", "text": text, "wrap": true}));
     }
-    body.extend(fact_set(&read("facts", &card.facts)?));
-    for section in read("sections", &card.sections)? {
+    body.extend(fact_set(read("facts", &card.facts)?.iter().flatten()));
+    for section in read("sections", &card.sections)?.iter().flatten() {
         let facts = section.get("facts").and_then(Value::as_array).into_iter().flatten();
-        let facts: Vec<_> = facts.filter_map(Value::as_object).cloned().collect();
-        body.extend(fact_set(&facts));
+        body.extend(fact_set(facts.filter_map(Value::as_object)));
     }
     let actions: Vec<Value> =
-        read("potential action", &card.potential_action)?.iter().filter_map(action).collect();
+        read("potential action", &card.potential_action)?.iter().flatten().filter_map(action).collect();
     let mut whole = json!({"type": "AdaptiveCard", "version": "1.4", "body": body});
     if !actions.is_empty() {
         whole["actions"] = actions.into();
@@ -187,27 +190,41 @@ fn composed(card: &Card, message: &str) -> Result<Value, SendError> {
     Ok(whole)
 }
 
-#[async_trait]
-impl Service for TeamsWorkflows {
-    async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
-        let recipient = delivery.recipient;
+/// A card that the template gives as a whole.
+fn given(text: &str) -> Result<Value, SendError> {
+    serde_json::from_str(text.trim()).map_err(|e| {
+        SendError::misconfigured(format!(
+            "failed to generate message payload for teams-workflows: teams-workflows adaptiveCard unmarshalling \
+             error {e}: {text}"
+        ))
+    })
+}
+
+impl TeamsWorkflows {
+    fn url(&self, recipient: &str) -> Result<&str, SendError> {
         let url = self.recipient_urls.get(recipient).ok_or_else(|| {
             SendError::misconfigured(format!(
                 "no teams-workflows webhook configured for recipient {recipient}"
             ))
         })?;
         check_url(recipient, url)?;
+        Ok(url)
+    }
+}
+
+#[async_trait]
+impl Service for TeamsWorkflows {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        self.url(recipient).map(drop)
+    }
+
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
+        let url = self.url(delivery.recipient)?;
         let card = delivery.section::<Card>(TYPE.name)?.unwrap_or_default();
         let content = if card.adaptive_card.is_empty() {
             composed(&card, delivery.message())?
         } else {
-            serde_json::from_str(card.adaptive_card.trim()).map_err(|e| {
-                SendError::misconfigured(format!(
-                    "failed to generate message payload for teams-workflows: teams-workflows adaptiveCard \
-                     unmarshalling error {e}: {}",
-                    card.adaptive_card
-                ))
-            })?
+            given(&card.adaptive_card)?
         };
         let mut receipt = Receipt::default();
         let envelope = |content: &Value| {

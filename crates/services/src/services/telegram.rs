@@ -9,12 +9,12 @@ use crate::{
     failure::{Reason, SendError},
     http::{HttpClient, Reply},
     limit,
-    service::{Context, Delivery, Receipt, Service, ServiceType},
+    service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
 
 /// The service type.
 pub const TYPE: ServiceType =
-    ServiceType { name: "telegram", configurable: true, parse_section: None, build };
+    ServiceType { name: "telegram", configurable: true, parse_section: None, needs_section: false, build };
 
 /// Telegram refuses longer texts.
 const LONGEST_TEXT: usize = 4096;
@@ -42,10 +42,13 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
 
 /// The chat, and the thread in it if one is named.
 fn chat(recipient: &str) -> Result<(String, Option<i64>), SendError> {
-    let number = |text: &str| {
-        text.parse::<i64>().map_err(|_| {
+    let number = |text: &str, function: &str| {
+        text.parse::<i64>().map_err(|e| {
+            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+            let range = matches!(e.kind(), NegOverflow | PosOverflow);
+            let why = if range { "value out of range" } else { "invalid syntax" };
             SendError::misconfigured(format!(
-                "the recipient `{recipient}` is no chat: parsing {text:?}: invalid syntax"
+                "the recipient `{recipient}` is no chat: strconv.{function}: parsing {text:?}: {why}"
             ))
         })
     };
@@ -53,8 +56,8 @@ fn chat(recipient: &str) -> Result<(String, Option<i64>), SendError> {
     let first = parts.next().unwrap_or_default();
     let all_digits = !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit());
     if recipient.starts_with('-') || all_digits {
-        let id = number(first)?;
-        let thread = parts.next().map(number).transpose()?.filter(|thread| *thread != 0);
+        let id = number(first, "ParseInt")?;
+        let thread = parts.next().map(|part| number(part, "Atoi")).transpose()?.filter(|thread| *thread != 0);
         return Ok((id.to_string(), thread));
     }
     Ok((format!("@{}", recipient.strip_prefix('@').unwrap_or(recipient)), None))
@@ -80,11 +83,15 @@ fn read(reply: &Reply) -> Result<Answer, SendError> {
 }
 
 fn refused(reply: &Reply, answer: Answer) -> SendError {
+    let why = match answer.description.as_str() {
+        "" => format!("the Bot API gave no reason: {} {}", reply.status_line(), reply.text()),
+        why => why.to_string(),
+    };
     match answer.parameters.retry_after {
-        Some(seconds) => SendError::throttled(answer.description, Some(Duration::from_secs(seconds))),
+        Some(seconds) => SendError::throttled(why, Some(Duration::from_secs(seconds))),
         // A proxy's page may come with 200; the API's own refusal names its reason.
-        None if reply.is_success() => SendError::new(Reason::Rejected, answer.description),
-        None => reply.failure(answer.description),
+        None if reply.is_success() => SendError::new(Reason::Rejected, why),
+        None => reply.failure(why),
     }
 }
 
@@ -119,6 +126,11 @@ impl Service for Telegram {
         }
         receipt.detail = answer.result["message_id"].to_string();
         Ok(receipt)
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        not_empty(recipient, "a chat's id or a public channel")?;
+        chat(recipient).map(drop)
     }
 }
 

@@ -9,11 +9,12 @@ use crate::{
     failure::SendError,
     http::HttpClient,
     limit,
-    service::{Context, Delivery, Receipt, Service, ServiceType},
+    service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType = ServiceType { name: "webex", configurable: true, parse_section: None, build };
+pub const TYPE: ServiceType =
+    ServiceType { name: "webex", configurable: true, parse_section: None, needs_section: false, build };
 
 /// Webex refuses longer messages.
 const LONGEST_BYTES: usize = 7439;
@@ -71,6 +72,10 @@ impl Service for Webex {
         }
         receipt.detail = reply.status_line();
         Ok(receipt)
+    }
+
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        not_empty(recipient, "a room's id or a person's e-mail address")
     }
 }
 

@@ -18,8 +18,19 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "webhook", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "webhook",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
+
+/// The header with the notice's id; one of the options replaces it.
+const IDEMPOTENCY: &str = "Idempotency-Key";
+
+/// What the other side asks for is waited for at once up to this, however short the usual waits are.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -181,8 +192,12 @@ impl Webhook {
         Ok(rendered)
     }
 
-    async fn attempt(&self, request: &Rendered) -> Result<Reply, SendError> {
+    async fn attempt(&self, request: &Rendered, id: &str) -> Result<Reply, SendError> {
         let mut http = self.http.request(&request.method, &request.path)?;
+        if !id.is_empty() {
+            // The same for every attempt: whoever honours it takes a notice once, even if our acknowledgement was lost.
+            http = http.header(IDEMPOTENCY, id)?;
+        }
         for Header { name, value } in &self.options.headers {
             // The connection decides about the host.
             if !name.eq_ignore_ascii_case("host") {
@@ -212,7 +227,7 @@ impl Webhook {
         match result {
             Ok(reply) if reply.status == 429 || reply.status == 503 => match reply.retry_after() {
                 // A longer wait is the courier's: it holds up this lane only, and survives a restart.
-                Some(asked) => (asked <= self.options.retry_wait_max).then_some(asked),
+                Some(asked) => (asked <= self.options.retry_wait_max.max(LONGEST_PAUSE)).then_some(asked),
                 None => Some(usual),
             },
             Ok(reply) => (reply.status >= 500 && reply.status != 501).then_some(usual),
@@ -227,7 +242,7 @@ impl Service for Webhook {
         let request = self.request(delivery)?;
         let mut attempts = 1;
         let result = loop {
-            let result = self.attempt(&request).await;
+            let result = self.attempt(&request, delivery.notice_id).await;
             match self.pause(attempts, &result) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => break result,

@@ -59,8 +59,18 @@ impl File {
         }
     }
 
+    /// The files of the specification's cases.
     pub(crate) fn all() -> Vec<File> {
-        let paths = std::fs::read_dir(folder()).expect("conformance/services");
+        File::of(folder())
+    }
+
+    /// Cases of our own.
+    pub(crate) fn more() -> Vec<File> {
+        File::of(folder().join("more"))
+    }
+
+    fn of(folder: PathBuf) -> Vec<File> {
+        let paths = std::fs::read_dir(&folder).expect("a folder of cases");
         let mut paths: Vec<PathBuf> = paths.map(|entry| entry.expect("an entry").path()).collect();
         paths
             .retain(|path| path.extension().is_some_and(|ext| ext == "yaml") && !path.ends_with("vars.yaml"));
@@ -169,8 +179,13 @@ pub(crate) async fn send(
     let instance = registry
         .build(service_type, instance, &options, environment)
         .map_err(|error| SendError::misconfigured(error.message))?;
+    let several = texts(case, "templates");
+    let templates: Vec<&str> = match several.is_empty() {
+        true => vec![template],
+        false => several.iter().map(String::as_str).collect(),
+    };
     let notification =
-        render(registry, &[template], instance.name(), recipient).map_err(SendError::misconfigured)?;
+        render(registry, &templates, instance.name(), recipient).map_err(SendError::misconfigured)?;
     let delivery = Delivery {
         notification: &notification,
         recipient,

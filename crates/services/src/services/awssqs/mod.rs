@@ -27,8 +27,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "awssqs", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "awssqs",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 /// SQS refuses more, attributes included.
 const LARGEST_MESSAGE: usize = 256 * 1024;
@@ -241,11 +246,15 @@ fn allowed(text: &str) -> String {
 
 #[async_trait]
 impl Service for Sqs {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        match recipient.is_empty() && self.options.queue.is_empty() {
+            true => Err(SendError::misconfigured("neither the recipient nor the option queue names a queue")),
+            false => Ok(()),
+        }
+    }
+
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
         let queue = if delivery.recipient.is_empty() { &self.options.queue } else { delivery.recipient };
-        if queue.is_empty() {
-            return Err(SendError::misconfigured("neither the recipient nor the option queue names a queue"));
-        }
         let section = delivery.section::<Rendered>(TYPE.name)?.unwrap_or_default();
         let mut receipt = Receipt::default();
         let mut attributes = Map::new();

@@ -24,8 +24,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "gcppubsub", configurable: true, parse_section: Some(parse_section), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "gcppubsub",
+    configurable: true,
+    parse_section: Some(parse_section),
+    needs_section: false,
+    build,
+};
 
 const DETECT: &str = "*detect-project-id*";
 
@@ -102,9 +107,6 @@ fn env(name: &str) -> Option<String> {
 impl PubSub {
     async fn url(&self, delivery: &Delivery<'_>, base: &str) -> Result<Url, SendError> {
         let topic = if delivery.recipient.is_empty() { &self.options.topic } else { delivery.recipient };
-        if topic.is_empty() {
-            return Err(SendError::misconfigured("neither the recipient nor the option topic names a topic"));
-        }
         let project = match self.options.project.as_str() {
             DETECT => self.access.project(&self.http).await?,
             project => project.to_string(),
@@ -137,6 +139,13 @@ fn code(status: &str) -> String {
 
 #[async_trait]
 impl Service for PubSub {
+    fn check_recipient(&self, recipient: &str) -> Result<(), SendError> {
+        match recipient.is_empty() && self.options.topic.is_empty() {
+            true => Err(SendError::misconfigured("neither the recipient nor the option topic names a topic")),
+            false => Ok(()),
+        }
+    }
+
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
         let mut receipt = Receipt::default();
         let mut message = delivery.message().to_string();

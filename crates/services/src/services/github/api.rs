@@ -95,6 +95,11 @@ impl Api {
         Ok(token.into())
     }
 
+    /// The pages of a list.
+    pub(super) fn pages<'a>(&'a self, path: String, accept: Option<&'a str>) -> Pages<'a> {
+        Pages { api: self, next: Some(path), accept, left: MOST_PAGES }
+    }
+
     /// Makes a call below the API's address and gives its answer, null if that is empty.
     pub(super) async fn call(
         &self,
@@ -103,6 +108,17 @@ impl Api {
         accept: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Value, SendError> {
+        let reply = self.exchange(method, path, accept, body).await?;
+        Ok(reply.json().unwrap_or_default())
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        accept: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Reply, SendError> {
         let now = Timestamp::now();
         if let Some(until) = *self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner)
             && until > now
@@ -126,7 +142,7 @@ impl Api {
         }
         let reply = request.send().await?;
         if reply.is_success() {
-            return Ok(reply.json().unwrap_or_default());
+            return Ok(reply);
         }
         if let Some(wait) = rate_limit(&reply, now) {
             let until = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
@@ -135,6 +151,45 @@ impl Api {
         }
         Err(reply.failure(words(method, &url, &reply)))
     }
+}
+
+/// A list that comes in pages. The reference reads the first page only, and so doubles comments further down.
+pub(super) struct Pages<'a> {
+    api: &'a Api,
+    next: Option<String>,
+    accept: Option<&'a str>,
+    left: usize,
+}
+
+/// No list is followed for ever.
+const MOST_PAGES: usize = 100;
+
+impl Pages<'_> {
+    /// The next page, or `None` after the last one.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Value>>, SendError> {
+        let Some(path) = self.next.take().filter(|_| self.left > 0) else { return Ok(None) };
+        self.left -= 1;
+        let reply = self.api.exchange("GET", &path, self.accept, None).await?;
+        // Only addresses of this API are followed: the token goes there.
+        self.next = reply
+            .header("link")
+            .and_then(next_page)
+            .and_then(|url| url.strip_prefix(self.api.base.as_str()))
+            .map(String::from);
+        let items = match reply.json().unwrap_or_default() {
+            Value::Array(items) => items,
+            _ => Vec::new(),
+        };
+        Ok(Some(items))
+    }
+}
+
+/// The address of the next page in a `Link` header.
+fn next_page(link: &str) -> Option<&str> {
+    link.split(',').find_map(|part| {
+        let (url, relation) = part.split_once(';')?;
+        relation.contains("rel=\"next\"").then(|| url.trim().trim_start_matches('<').trim_end_matches('>'))
+    })
 }
 
 /// How long to wait, if an answer is a primary or secondary rate limit.
@@ -160,9 +215,14 @@ fn words(method: &str, url: &str, reply: &Reply) -> String {
         Value::Array(errors) => errors
             .iter()
             .map(|error| {
-                let text = |name: &str| error[name].as_str().unwrap_or_default().to_string();
-                let fields = [text("resource"), text("field"), text("code"), text("message")];
-                error.as_str().map_or_else(|| format!("{{{}}}", fields.join(" ").trim()), str::to_owned)
+                let text = |name: &str| error[name].as_str().unwrap_or_default();
+                format!(
+                    "{{Resource:{} Field:{} Code:{} Message:{}}}",
+                    text("resource"),
+                    text("field"),
+                    text("code"),
+                    error.as_str().unwrap_or(text("message"))
+                )
             })
             .collect::<Vec<_>>()
             .join(" "),

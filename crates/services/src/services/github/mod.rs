@@ -21,8 +21,13 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "github", configurable: true, parse_section: Some(section::parse), build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "github",
+    configurable: true,
+    parse_section: Some(section::parse),
+    needs_section: true,
+    build,
+};
 
 /// GitHub refuses longer descriptions of statuses.
 const LONGEST_DESCRIPTION: usize = 140;
@@ -149,14 +154,22 @@ impl Target<'_> {
             if error.status != Some(422) {
                 return error;
             }
-            let text = format!(
-                "too many commit statuses for sha {} and context {}: {}",
-                self.revision, status.label, error.message
-            );
-            // GitHub takes a thousand statuses a commit and context, and then no more: nothing is gained by repeating.
-            let mut settled = SendError::settled(text);
-            settled.status = error.status;
-            settled
+            let limit =
+                format!("too many commit statuses for sha {} and context {}", self.revision, status.label);
+            let SendError { message, status, .. } = error;
+            // GitHub takes a thousand statuses a commit and context, and then no more: nothing is gained by
+            // repeating, and nothing is wrong. Other reasons for a 422 are faults; an answer without any reason is
+            // taken for the limit, as the reference takes all of them.
+            let lower = message.to_lowercase();
+            let mut told = if lower.contains("maximum number of statuses") || lower.ends_with(": 422  []") {
+                SendError::settled(format!("{limit}: {message}"))
+            } else {
+                SendError::rejected(format!(
+                    "{message} (not the limit \"{limit}\", though it has that status)"
+                ))
+            };
+            told.status = status;
+            told
         })
     }
 
@@ -186,7 +199,7 @@ impl Target<'_> {
         if !id.is_number() {
             return Err(SendError::new(
                 Reason::BadAnswer,
-                "GitHub named no deployment (auto-merge may have begun)",
+                "job scheduled on GitHub side; try again later: GitHub named no deployment, auto-merge may have begun",
             ));
         }
         let body = json!({
@@ -208,19 +221,21 @@ impl Target<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<(), SendError> {
         const ACCEPT: Option<&str> = Some("application/vnd.github.groot-preview+json");
-        let marker = (!comment.comment_tag.is_empty())
-            .then(|| format!("<!-- argocd-notifications {} -->", comment.comment_tag));
-        let mut body = comment.content.clone();
+        let marker = section::marker(&comment.comment_tag);
+        // The rendered content has the marker already, but it must outlive the cut.
+        let end = marker.as_ref().map_or_else(String::new, |marker| format!("\n{marker}"));
+        let mut body = comment.content.strip_suffix(&end).unwrap_or(&comment.content).to_string();
         let room = LONGEST_COMMENT - marker.as_ref().map_or(0, |marker| marker.chars().count() + 1);
         limit::cut_reported(&mut body, room, "comment", warnings);
-        if let Some(marker) = &marker {
-            body.push('\n');
-            body.push_str(marker);
-        }
+        body.push_str(&end);
         let body = json!({ "body": body });
         let path = format!("repos/{}/commits/{}/pulls", self.repo, escaped(&self.revision));
-        let requests = self.api.call("GET", &path, ACCEPT, None).await?;
-        for request in requests.as_array().into_iter().flatten() {
+        let mut requests = Vec::new();
+        let mut page = self.api.pages(path, ACCEPT);
+        while let Some(found) = page.next().await? {
+            requests.extend(found);
+        }
+        for request in requests {
             let comments = format!("repos/{}/issues/{}/comments", self.repo, request["number"]);
             let earlier = match &marker {
                 Some(marker) => self.find_comment(&comments, marker).await?,
@@ -241,11 +256,15 @@ impl Target<'_> {
 
     /// The id of the first comment with the marker.
     async fn find_comment(&self, comments: &str, marker: &str) -> Result<Option<Value>, SendError> {
-        let found = self.api.call("GET", comments, None, None).await?;
-        let mut found = found.as_array().into_iter().flatten();
-        let comment =
-            found.find(|comment| comment["body"].as_str().is_some_and(|body| body.contains(marker)));
-        Ok(comment.map(|comment| comment["id"].clone()))
+        let mut page = self.api.pages(comments.to_string(), None);
+        while let Some(found) = page.next().await? {
+            let has_marker =
+                |comment: &&Value| comment["body"].as_str().is_some_and(|body| body.contains(marker));
+            if let Some(comment) = found.iter().find(has_marker) {
+                return Ok(Some(comment["id"].clone()));
+            }
+        }
+        Ok(None)
     }
 
     async fn check_run(&self, check: &CheckRun) -> Result<(), SendError> {
@@ -288,12 +307,7 @@ impl Target<'_> {
     }
 
     async fn dispatch(&self, dispatch: &Dispatch) -> Result<(), SendError> {
-        let payload: Value = serde_json::from_str(&dispatch.client_payload).map_err(|e| {
-            SendError::misconfigured(format!(
-                "github repositoryDispatch: client_payload must render to JSON: {e}: {}",
-                dispatch.client_payload
-            ))
-        })?;
+        let payload = section::payload(&dispatch.client_payload)?;
         let body = json!({"event_type": dispatch.event_type, "client_payload": payload});
         self.api.call("POST", &format!("repos/{}/dispatches", self.repo), None, Some(&body)).await.map(drop)
     }

@@ -9,7 +9,10 @@ use herald_core::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::section::{self, Field, Merge, TextSection};
+use crate::{
+    failure::SendError,
+    section::{self, Field, Merge, TextSection},
+};
 
 /// The rendered section.
 #[derive(Debug, Default, Deserialize)]
@@ -108,7 +111,10 @@ const PARTS: &[(&str, &[Field])] = &[
             Field::text("completed_at"),
         ],
     ),
-    ("repositoryDispatch", &[Field::text("event_type"), Field::json("client_payload")]),
+    (
+        "repositoryDispatch",
+        &[Field::text("event_type"), Field::json("client_payload").checked(|text| payload(text).map(drop))],
+    ),
 ];
 
 const OUTPUT: &[Field] = &[Field::text("title"), Field::text("summary"), Field::text("text")];
@@ -128,16 +134,32 @@ struct Switches {
     transient_environment: bool,
 }
 
+/// What the comment of a tag ends with, so that a later one finds it.
+pub(super) fn marker(tag: &str) -> Option<String> {
+    (!tag.is_empty()).then(|| format!("<!-- argocd-notifications {tag} -->"))
+}
+
 #[derive(Debug)]
 struct GitHubSection {
     places: Vec<(&'static str, TextSection, &'static str)>,
     parts: Vec<(&'static str, TextSection)>,
     output: Option<TextSection>,
     switches: Option<Switches>,
+    /// Where repository and revision come from, unrendered, as a look at the notification shows it.
+    sources: Vec<(&'static str, String)>,
 }
 
 fn part<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     section::child(node, name).filter(|part| !matches!(part.kind, Kind::Null))
+}
+
+/// The JSON of a dispatch.
+pub(super) fn payload(text: &str) -> Result<Value, SendError> {
+    serde_json::from_str(text).map_err(|e| {
+        SendError::misconfigured(format!(
+            "github repositoryDispatch: client_payload must render to JSON: {e}: {text}"
+        ))
+    })
 }
 
 /// Compiles the section.
@@ -146,6 +168,12 @@ pub(super) fn parse(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
         Ok((*name, TextSection::read(node, std::slice::from_ref(field), Merge::Replace)?, field.name))
     });
     let places = places.collect::<Result<_, YamlError>>()?;
+    let sources = WHERE.iter().map(|(_, field)| {
+        let source =
+            section::read_field(node, *field)?.map_or_else(String::new, |text| text.source.to_string());
+        Ok((field.name, source))
+    });
+    let sources = sources.collect::<Result<_, YamlError>>()?;
     let mut parts = Vec::new();
     for (name, fields) in PARTS {
         if let Some(found) = part(node, name) {
@@ -158,12 +186,16 @@ pub(super) fn parse(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
         parts,
         output: output.map(|output| TextSection::read(output, OUTPUT, Merge::Replace)).transpose()?,
         switches: part(node, "deployment").map(yaml::decode).transpose()?,
+        sources,
     }))
 }
 
 impl Section for GitHubSection {
     fn render(&self, context: &RenderContext<'_>, earlier: Option<&Value>) -> Result<Value, RenderError> {
         let mut out: Map<String, Value> = earlier.and_then(Value::as_object).cloned().unwrap_or_default();
+        for (name, source) in &self.sources {
+            out.entry(*name).or_insert_with(|| source.as_str().into());
+        }
         for (name, section, field) in &self.places {
             let text = section.render_fields(context, None)?.remove(*field).unwrap_or_else(|| "".into());
             out.insert((*name).into(), text);
@@ -180,8 +212,13 @@ impl Section for GitHubSection {
             {
                 fields.insert("requiredContexts".into(), json!(switches.required_contexts));
                 fields.insert("autoMerge".into(), switches.auto_merge.unwrap_or(true).into());
-                if switches.transient_environment {
-                    fields.insert("transientEnvironment".into(), true.into());
+                fields.insert("transientEnvironment".into(), switches.transient_environment.into());
+            }
+            if *name == "pullRequestComment" {
+                let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+                if let Some(marker) = marker(text("commentTag")) {
+                    let content = format!("{}\n{marker}", text("content"));
+                    fields.insert("content".into(), content.into());
                 }
             }
             if *name == "checkRun"
@@ -192,5 +229,9 @@ impl Section for GitHubSection {
             out.insert((*name).into(), fields.into());
         }
         Ok(out.into())
+    }
+
+    fn problems(&self) -> Vec<YamlError> {
+        self.parts.iter().flat_map(|(_, part)| part.problems_of_fields()).collect()
     }
 }

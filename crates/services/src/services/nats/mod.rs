@@ -27,7 +27,8 @@ use crate::{
 };
 
 /// The service type.
-pub const TYPE: ServiceType = ServiceType { name: "nats", configurable: true, parse_section: None, build };
+pub const TYPE: ServiceType =
+    ServiceType { name: "nats", configurable: true, parse_section: None, needs_section: false, build };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -270,14 +271,18 @@ impl Nats {
 
 #[async_trait]
 impl Service for Nats {
+    fn check_recipient(&self, subject: &str) -> Result<(), SendError> {
+        let bad = |c: char| c.is_whitespace() || c.is_control();
+        match subject.is_empty() || subject.contains(bad) || subject.split('.').any(str::is_empty) {
+            true => Err(SendError::misconfigured(format!(
+                "failed to publish message to NATS: nats: invalid subject {subject:?}"
+            ))),
+            false => Ok(()),
+        }
+    }
+
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
         let subject = delivery.recipient;
-        let bad = |c: char| c.is_whitespace() || c.is_control();
-        if subject.is_empty() || subject.contains(bad) || subject.split('.').any(str::is_empty) {
-            return Err(SendError::misconfigured(format!(
-                "failed to publish message to NATS: nats: invalid subject {subject:?}"
-            )));
-        }
         let id = Some(("Nats-Msg-Id", delivery.notice_id)).filter(|(_, id)| self.jetstream && !id.is_empty());
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let message = Message {
