@@ -58,8 +58,8 @@ impl Programs {
         guard.lock()?;
         if !built.exists() {
             let unfinished = built.with_extension("unfinished");
-            let status = Command::new("go")
-                .args(["build", "-buildvcs=false", "-trimpath", LINK, "-o"])
+            let status = Command::new("nice")
+                .args(["go", "build", "-buildvcs=false", "-trimpath", LINK, "-o"])
                 .arg(&unfinished)
                 .arg(".")
                 .current_dir(module())
