@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     commands::{
-        catalog, complete_words, completion, deliveries, eval, man, outbox, replay, run, template, trigger,
-        version,
+        catalog, complete_words, completion, deliveries, eval, explain, man, outbox, replay, run, template,
+        trigger, version,
     },
     failure::Outcome,
     input::ConfigArgs,
@@ -39,6 +39,8 @@ enum Command {
     Template(template::TemplateArgs),
     /// List triggers, or run one
     Trigger(trigger::TriggerArgs),
+    /// Say why a notification was sent, or not
+    Explain(explain::ExplainArgs),
     /// Evaluate a template or an expression
     Eval(eval::EvalArgs),
     /// Print the built-in triggers and templates as a ConfigMap
@@ -67,6 +69,7 @@ impl Cli {
             Command::Run(args) => run::run(&args, &self.config, self.logging.logformat == LogFormat::Json),
             Command::Template(args) => template::run(&args, &self.config),
             Command::Trigger(args) => trigger::run(&args, &self.config),
+            Command::Explain(args) => explain::run(&args, &self.config),
             Command::Eval(args) => eval::run(&args),
             Command::Catalog(args) => catalog::run(&args),
             Command::Deliveries(args) => deliveries::run(&args),

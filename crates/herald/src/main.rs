@@ -3,11 +3,14 @@
 
 mod cli;
 mod commands;
+mod explain;
 mod failure;
 mod input;
 mod operator;
 mod output;
 mod pipeline;
+mod scene;
+mod style;
 mod table;
 
 use std::process::ExitCode;

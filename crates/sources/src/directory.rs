@@ -242,6 +242,19 @@ fn collect(
     Ok(())
 }
 
+/// The objects of one file, as if it were a directory of its own.
+pub fn file(path: &Path) -> Result<Vec<Change>, Problem> {
+    let found = load(path).and_then(|text| parse(path, &text));
+    let objects = found.map_err(|message| Problem { file: path.to_owned(), message })?;
+    let file = Some(path.to_owned());
+    Ok(objects.into_iter().map(|(key, object)| Change::Upsert { key, object, file: file.clone() }).collect())
+}
+
+/// The objects in a document (one, or those of a list), with what a cluster would have added.
+pub fn objects(document: &Value) -> Result<Vec<(ObjectKey, Value)>, String> {
+    object(document)
+}
+
 /// The text of a file, or why there is none.
 fn load(path: &Path) -> Result<String, String> {
     let file = fs::File::open(path).map_err(|e| format!("can't be opened: {e}"))?;

@@ -161,10 +161,30 @@ fn stopped(
         GateName::Happened | GateName::Condition if !gate.wrong => format!("nothing to send: {detail}"),
         _ => format!("not sent: {detail}"),
     };
-    if gate.name == GateName::NotSentBefore
-        && let Some(delivery) = delivery_of(asked, chain)
-    {
+    let earlier = match gate.name {
+        GateName::NotSentBefore => notice_of(asked.deliveries, answer),
+        GateName::Happened if !gate.wrong => {
+            told_before(asked, condition, answer);
+            last_notice(asked.deliveries, condition, answer)
+        }
+        _ => None,
+    };
+    if let Some(delivery) = earlier {
         delivered(delivery, answer);
+    }
+}
+
+/// Adds when the record says that somebody was told of an earlier event.
+fn told_before(asked: &Asked<'_>, condition: Option<&Condition>, answer: &mut Answer) {
+    let Some(condition) = condition else { return };
+    let suffix =
+        format!(":{}:{}:{}:{}", answer.trigger, condition.key, answer.to.service, answer.to.recipient);
+    let told = asked.decision.state.entries().filter(|(key, _)| key.ends_with(&suffix));
+    let last = told.max_by_key(|(_, at)| *at);
+    if let (Some((key, at)), Some(gate)) = (last, answer.gates.last_mut()) {
+        let event = key.strip_suffix(&suffix).unwrap_or(key);
+        let at = Timestamp::from_second(at).map_or_else(|_| at.to_string(), |at| at.to_string());
+        gate.hints.push(format!("last told of `{event}`, {at}"));
     }
 }
 
@@ -183,22 +203,47 @@ fn sent_before(chain: &Chain, condition: Option<&Condition>, detail: &str) -> St
     format!("not sent again: {detail}; {same}")
 }
 
-/// The notice that the record speaks of.
-fn delivery_of<'a>(asked: &Asked<'a>, chain: &Chain) -> Option<&'a Delivery> {
-    let to = |delivery: &&Delivery| {
-        delivery.trigger == chain.trigger.as_str()
-            && delivery.to.service == chain.destination.service.as_str()
-            && delivery.to.recipient == chain.destination.recipient.as_str()
-    };
-    let key = chain.key.as_deref()?;
-    asked.deliveries.iter().filter(to).find(|delivery| delivery.key.as_deref() == Some(key))
+fn is_for(delivery: &Delivery, answer: &Answer) -> bool {
+    delivery.trigger == answer.trigger && delivery.to == answer.to
 }
 
-/// What became of the notice.
+/// The notice that the record speaks of.
+fn notice_of<'d>(deliveries: &'d [Delivery], answer: &Answer) -> Option<&'d Delivery> {
+    let key = answer.key.as_deref()?;
+    deliveries.iter().find(|one| is_for(one, answer) && one.key.as_deref() == Some(key))
+}
+
+/// The last notice of a condition.
+fn last_notice<'d>(
+    deliveries: &'d [Delivery],
+    condition: Option<&Condition>,
+    answer: &Answer,
+) -> Option<&'d Delivery> {
+    let part = format!(":{}:", condition?.key);
+    let of_condition = |one: &&Delivery| one.key.as_deref().is_none_or(|key| key.contains(&part));
+    deliveries.iter().filter(|one| is_for(one, answer)).find(of_condition)
+}
+
+/// Adds to a decision of the past what became of its notices.
+pub fn follow(explanation: &mut Explanation, deliveries: &[Delivery]) {
+    for answer in explanation.answers.iter_mut().filter(|answer| answer.delivery.is_none()) {
+        if let Some(delivery) = notice_of(deliveries, answer) {
+            delivered(delivery, answer);
+            answer.stopped_by = answer.gates.last().filter(|last| !last.passed).map(|last| last.gate);
+        } else if answer.verdict == Verdict::Due {
+            answer.sentence = "a notice was made of it, and the history does not have it any more".to_owned();
+        }
+    }
+    let worst = explanation.answers.iter().map(|answer| answer.verdict).max().unwrap_or_default();
+    explanation.verdict = if explanation.findings.is_empty() { worst } else { explanation.verdict };
+}
+
+/// What became of the notice. Where the record stopped another one, or the event was over, the chain goes on with
+/// the notice that was made then.
 fn delivered(delivery: &Delivery, answer: &mut Answer) {
     answer.delivery = Some(delivery.clone());
-    // The record stopped it, as a notice was made of it: the chain goes on with that notice.
-    if let Some(last) = answer.gates.last_mut().filter(|last| last.gate == Gate::NotSentBefore) {
+    let stopped = answer.gates.last().is_some_and(|last| !last.passed);
+    if let Some(last) = answer.gates.last_mut() {
         last.hints.push(format!("notice {}, made {}", delivery.id, delivery.created));
     }
     let attempts = match delivery.attempts {
@@ -207,53 +252,59 @@ fn delivered(delivery: &Delivery, answer: &mut Answer) {
     };
     let said = delivery.answer.as_deref().or(delivery.reason.as_deref()).unwrap_or_default();
     let said = if said.is_empty() { String::new() } else { format!("; last answer: {said}") };
-    let finished = delivery.finished.as_deref().unwrap_or("an unknown time");
-    let mut go_on = |verdict, passage: Passage| {
-        answer.verdict = verdict;
-        answer.sentence.clone_from(&passage.detail);
-        answer.gates.push(passage);
-    };
-    match delivery.stands {
-        Standing::Delivered => {
-            // It stays the gate that stopped another notice, so that the reason is not lost.
-            let text = format!("delivered {finished} after {attempts}{said}");
-            if let Some(last) = answer.gates.last_mut() {
-                last.hints.push(text);
+    let finished = delivery.finished.as_deref().unwrap_or("at an unknown time");
+    let (verdict, passage) = match delivery.stands {
+        Standing::Delivered | Standing::Grouped => {
+            let text = match (delivery.stands, delivery.reason.as_deref()) {
+                (Standing::Grouped, into) => {
+                    format!("delivered {finished} as part of {}", into.unwrap_or("a digest"))
+                }
+                _ => format!("delivered {finished} after {attempts}{said}"),
+            };
+            if stopped {
+                // It stays stopped where it was: there is nothing to repair.
+                answer.gates.last_mut().into_iter().for_each(|last| last.hints.push(text.clone()));
+                return;
             }
-        }
-        Standing::Grouped => {
-            let into = delivery.reason.as_deref().unwrap_or("a digest");
-            if let Some(last) = answer.gates.last_mut() {
-                last.hints.push(format!("delivered {finished} as part of {into}"));
-            }
+            answer.sentence = format!("sent: {text}");
+            answer.verdict = Verdict::Told;
+            answer.gates.push(open(Gate::Delivered, text));
+            return;
         }
         Standing::Muted => {
             let by = delivery.reason.as_deref().unwrap_or("a mute time");
-            go_on(Verdict::Muted, closed(Gate::NotMuted, format!("not sent: muted by {by}")));
+            (Verdict::Muted, closed(Gate::NotMuted, format!("muted by {by}")))
         }
-        Standing::Pending if delivery.attempts == 0 => go_on(
-            Verdict::Queued,
-            closed(Gate::Delivered, format!("in the outbox since {}, not attempted yet", delivery.created)),
-        ),
+        Standing::Pending if delivery.attempts == 0 => {
+            let text = format!("in the outbox since {}, not attempted yet", delivery.created);
+            (Verdict::Queued, closed(Gate::Delivered, text))
+        }
         Standing::Pending => {
             let text = format!("in the outbox since {}: {attempts} failed{said}", delivery.created);
-            go_on(Verdict::Queued, closed(Gate::Delivered, text));
+            (Verdict::Queued, closed(Gate::Delivered, text))
         }
         Standing::DeadLetter => {
             let why = delivery.reason.as_deref().filter(|_| delivery.answer.is_some());
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-            let text = format!("given up {finished} after {attempts}{why}{said}");
-            let mut passage = closed(Gate::Delivered, text);
+            let mut passage =
+                closed(Gate::Delivered, format!("given up {finished} after {attempts}{why}{said}"));
             passage.hints.push(format!(
                 "repair it, then send it again: herald deliveries resend --id {}",
                 delivery.id
             ));
-            go_on(Verdict::Wrong, passage);
+            (Verdict::Wrong, passage)
         }
         Standing::Dropped => {
-            go_on(Verdict::Told, closed(Gate::Delivered, format!("somebody dropped it {finished}")));
+            (Verdict::Told, closed(Gate::Delivered, format!("somebody dropped it {finished}")))
         }
+    };
+    answer.verdict = verdict;
+    answer.sentence = format!("not delivered: {}", passage.detail);
+    if let Some(last) = answer.gates.last_mut().filter(|_| stopped) {
+        last.passed = true;
+        last.detail = format!("a notice was made before ({})", last.detail);
     }
+    answer.gates.push(passage);
 }
 
 /// Nothing stopped it: it is rendered as the pipeline does it.

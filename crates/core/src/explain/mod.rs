@@ -22,7 +22,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::build::{Asked, explain};
+pub use self::build::{Asked, explain, follow};
 use crate::{decide::GateName, diagnostic::Severity, subscription::Origin};
 
 /// A question that must be answered with yes, in the order in which they are asked.

@@ -5,6 +5,7 @@ pub(crate) mod complete_words;
 pub(crate) mod completion;
 pub(crate) mod deliveries;
 pub(crate) mod eval;
+pub(crate) mod explain;
 pub(crate) mod man;
 pub(crate) mod outbox;
 pub(crate) mod replay;

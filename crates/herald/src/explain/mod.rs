@@ -1,0 +1,163 @@
+//! Explanations of the Rollouts of a file or a directory, with what a state file knows of them.
+
+pub(crate) mod text;
+
+use std::path::Path;
+
+use herald_core::explain::{Delivery, Explanation, Standing, To, follow};
+use herald_outbox::{Access, Filter, HistoryEntry, Outbox, Outcome, SqliteOutbox};
+use herald_sources::ObjectKey;
+use jiff::Timestamp;
+
+use crate::{
+    failure::Failure,
+    pipeline::{
+        assess::{Known, assess},
+        decisions,
+        engine::SCOPE,
+        look::Look,
+        payload,
+    },
+    scene::Configured,
+};
+
+/// How many of a Rollout's deliveries are looked at.
+const DELIVERIES: u32 = 100;
+
+/// What is stored about Rollouts, if anything is.
+pub(crate) struct Stored {
+    outbox: Option<SqliteOutbox>,
+}
+
+/// What is stored about one Rollout.
+#[derive(Default)]
+pub(crate) struct Past {
+    known: Option<Known>,
+    /// Newest first.
+    deliveries: Vec<Delivery>,
+    /// Oldest first.
+    pub(crate) decisions: Vec<Explanation>,
+}
+
+impl Stored {
+    /// Nothing.
+    pub(crate) fn nothing() -> Stored {
+        Stored { outbox: None }
+    }
+
+    /// What a state file knows; nothing if there is no such file.
+    pub(crate) fn open(file: &Path) -> Result<Stored, Failure> {
+        let outbox = file.exists().then(|| SqliteOutbox::open(file, Access::ReadOnly)).transpose()?;
+        Ok(Stored { outbox })
+    }
+
+    /// Whether there is a state file.
+    pub(crate) fn is_there(&self) -> bool {
+        self.outbox.is_some()
+    }
+
+    /// What is stored about a Rollout.
+    pub(crate) async fn of(&self, key: &ObjectKey) -> Result<Past, Failure> {
+        match &self.outbox {
+            Some(outbox) => past(outbox, key).await,
+            None => Ok(Past::default()),
+        }
+    }
+}
+
+/// What an outbox knows of a Rollout.
+pub(crate) async fn past(outbox: &dyn Outbox, key: &ObjectKey) -> Result<Past, Failure> {
+    let name = format!("{}/{}", key.namespace, key.name);
+    let known = outbox.get_state(SCOPE, &name).await?;
+    let known: Option<Known> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let filter = Filter {
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+        limit: Some(DELIVERIES),
+        ..Filter::default()
+    };
+    let mut deliveries = Vec::new();
+    for entry in outbox.list(filter).await? {
+        // Lists come without what the notices carry.
+        let whole = outbox.show(&entry.notice.id).await?.unwrap_or(entry);
+        deliveries.push(delivery(&whole));
+    }
+    let decisions = decisions::read(outbox, &name, known.as_ref()).await?;
+    Ok(Past { known, deliveries, decisions })
+}
+
+/// A line of the history, for explanations.
+pub(crate) fn delivery(entry: &HistoryEntry) -> Delivery {
+    let notice = &entry.notice;
+    Delivery {
+        id: notice.id.clone(),
+        key: payload::why(&notice.payload).and_then(|answer| answer.key),
+        trigger: notice.trigger.clone(),
+        to: To { service: notice.service.clone(), recipient: notice.recipient.clone() },
+        stands: match entry.outcome {
+            Outcome::Pending => Standing::Pending,
+            Outcome::Delivered => Standing::Delivered,
+            Outcome::DeadLetter => Standing::DeadLetter,
+            Outcome::Dropped => Standing::Dropped,
+            Outcome::Muted => Standing::Muted,
+            Outcome::Grouped => Standing::Grouped,
+        },
+        created: notice.created.to_string(),
+        finished: entry.finished.map(|at| at.to_string()),
+        attempts: entry.attempts,
+        reason: entry.reason.clone(),
+        answer: entry.answer.clone(),
+    }
+}
+
+/// The explanation of a look, as the pipeline would decide it now.
+pub(crate) fn present(
+    configured: &Configured,
+    look: &Look<'_>,
+    past: Past,
+    now: Timestamp,
+) -> Option<Explanation> {
+    let Past { known, deliveries, decisions } = past;
+    let assessed = assess(&configured.config, look, known, false, now)?;
+    let mut explanation = assessed.explain(&configured.config, &configured.loading, &deliveries, now, true);
+    // An event is a moment; the decisions that were kept tell what became of the last one.
+    for answer in explanation.answers.iter_mut().filter(|answer| answer.event.is_none()) {
+        let same = |other: &&herald_core::explain::Answer| {
+            other.event.is_some()
+                && (&other.trigger, other.condition, &other.to)
+                    == (&answer.trigger, answer.condition, &answer.to)
+        };
+        let last = decisions.iter().rev().find_map(|decision| {
+            let found = decision.answers.iter().rfind(same)?;
+            Some((decision.decision.unwrap_or_default(), &decision.at, found))
+        });
+        if let (Some((number, at, found)), Some(gate)) = (last, answer.gates.last_mut())
+            && !gate.passed
+        {
+            let what = found.event.as_deref().unwrap_or_default();
+            let became = match found.stopped_by {
+                None => "a notice was made of it".to_owned(),
+                Some(_) => found.sentence.clone(),
+            };
+            gate.hints.push(format!("the last time, {at}, it was `{what}`: {became} (--at {number})"));
+        }
+    }
+    Some(explanation)
+}
+
+/// An earlier decision, with what became of it.
+pub(crate) fn earlier(past: Past, number: u64) -> Result<Explanation, Failure> {
+    let kept: Vec<String> =
+        past.decisions.iter().filter_map(|one| one.decision).map(|number| number.to_string()).collect();
+    let found = past.decisions.into_iter().find(|one| one.decision == Some(number));
+    let mut explanation = found.ok_or_else(|| {
+        let kept = if kept.is_empty() { "none is".to_owned() } else { format!("kept are {}", kept.join(", ")) };
+        Failure::bad(format!(
+            "decision {number} is not kept; {kept}. The last {} in which something happened or was due are kept for \
+             each Rollout",
+            decisions::KEPT
+        ))
+    })?;
+    follow(&mut explanation, &past.deliveries);
+    Ok(explanation)
+}
