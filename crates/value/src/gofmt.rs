@@ -5,6 +5,7 @@
 
 mod format;
 mod printer;
+mod times;
 
 use std::{cmp::Ordering, io::Write};
 

@@ -162,6 +162,8 @@ fn copied(call: &mut Call<'_>, value: &Value, level: u16) -> Result<Value> {
             let copies = map.entries().iter().map(|(k, v)| Ok((k.clone(), copied(call, v, level + 1)?)));
             Value::AnyMap(Arc::new(AnyMap::new(map.elem(), copies.collect::<Result<_>>()?)?))
         }
+        // The fields of a version are private, which the original's copying leaves out.
+        Value::Object(object) if object.go_type() == super::semver::GO_TYPE => super::semver::zero(),
         other => other.clone(),
     })
 }

@@ -183,13 +183,12 @@ fn chunk(call: &mut Call<'_>) -> Result<Value> {
         Value::Nil => return Err(nil_pointer()),
         other => return fail(format!("Cannot chunk type {}", kind(other))),
     };
-    if items.is_empty() && size != 0 {
-        // (0-1)/size rounded down is -1 for a positive size, which makes no chunk.
-        return if size > 0 {
-            chunks(Vec::new())
-        } else {
-            fail("runtime error: makeslice: len out of range")
-        };
+    // The number of chunks is (length - 1) / size + 1, rounded down, also where that makes no sense.
+    match (items.len() as u64, size) {
+        (0, 1..) => return chunks(Vec::new()),
+        (1, ..-1) => return chunks(vec![list(items)?]),
+        (length @ 2.., ..0) if length - 1 <= size.unsigned_abs() => return chunks(Vec::new()),
+        _ => {}
     }
     let Some(size) = usize::try_from(size).ok().filter(|size| *size > 0) else {
         return fail("runtime error: makeslice: len out of range");

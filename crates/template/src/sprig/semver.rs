@@ -55,8 +55,16 @@ fn patterns() -> Result<&'static Patterns> {
     PATTERNS.as_ref().map_err(|e| CallError::new(format!("semver: {e}")))
 }
 
+/// Go's name of a version's type.
+pub(super) const GO_TYPE: &str = "*semver.Version";
+
+/// A version without anything in it.
+pub(super) fn zero() -> Value {
+    Value::Object(std::sync::Arc::new(Version::default()))
+}
+
 /// A version; parts that are missing are 0.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Version {
     major: u64,
     minor: u64,
@@ -166,7 +174,7 @@ fn compare_prerelease(a: &str, b: &str) -> Ordering {
 
 impl Object for Version {
     fn go_type(&self) -> &'static str {
-        "*semver.Version"
+        GO_TYPE
     }
 
     fn print(&self) -> String {

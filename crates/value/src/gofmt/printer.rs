@@ -28,7 +28,7 @@ pub(super) struct Printer<'o> {
 }
 
 /// Stands for an address; Go prints a different one in every run.
-const ADDRESS: u64 = 0xc0_0000_0000;
+pub(super) const ADDRESS: u64 = 0xc0_0000_0000;
 
 impl<'o> Printer<'o> {
     pub(super) fn new(out: &'o mut Vec<u8>, limit: usize) -> Self {
@@ -67,7 +67,7 @@ impl<'o> Printer<'o> {
     }
 
     /// Appends text, padded to the width.
-    fn pad(&mut self, text: &[u8]) {
+    pub(super) fn pad(&mut self, text: &[u8]) {
         let missing = match self.flags.width {
             None | Some(0) => 0,
             Some(width) => width.saturating_sub(char_count(text)),
@@ -120,7 +120,7 @@ impl<'o> Printer<'o> {
         }
     }
 
-    fn value(&mut self, value: &Value, verb: char) {
+    pub(super) fn value(&mut self, value: &Value, verb: char) {
         if !self.going() {
             return;
         }
@@ -178,14 +178,12 @@ impl<'o> Printer<'o> {
                 }
                 self.raw(if self.flags.sharp_v { b"}" } else { b"]" });
             }
-            Value::Time(time) => {
-                let text = time.to_string();
-                if self.stringable(verb) {
-                    self.string(value, text.as_bytes(), verb)
-                } else {
-                    self.text(text.as_bytes())
-                }
+            Value::Time(time) if self.flags.sharp_v => self.text(time.to_string().as_bytes()),
+            Value::Time(time) if self.stringable(verb) => {
+                self.string(value, time.to_string().as_bytes(), verb)
             }
+            Value::Time(_) if verb == 'p' => self.bad_verb(value, verb),
+            Value::Time(time) => self.time_fields(time, verb),
             Value::Func(_) => match verb {
                 'v' | 'p' if !self.flags.sharp_v => self.raw(b"0xc000000000"),
                 'v' => {
@@ -377,7 +375,7 @@ impl<'o> Printer<'o> {
         }
     }
 
-    fn integer(&mut self, value: &Value, n: u64, signed: bool, verb: char) {
+    pub(super) fn integer(&mut self, value: &Value, n: u64, signed: bool, verb: char) {
         match verb {
             'v' if self.flags.sharp_v && !signed => {
                 let sharp = std::mem::replace(&mut self.flags.sharp, true);

@@ -162,6 +162,11 @@ impl Time {
         Time { at, zone: Zone::Utc }
     }
 
+    /// Whether it is shown in UTC.
+    pub fn is_utc(&self) -> bool {
+        matches!(self.zone, Zone::Utc)
+    }
+
     /// Go's `time.Unix`, shown in UTC.
     pub fn unix(seconds: i64, nanoseconds: i64) -> Result<Time, CallError> {
         let seconds = i128::from(seconds) * NANOS + i128::from(nanoseconds);
