@@ -5,7 +5,7 @@
 //! every receiver. Whatever doesn't arrive is lost; whatever is accepted twice was repeated.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -29,6 +29,9 @@ const RECEIVERS: [(&str, &str, Duration, u64); 3] = [
     ("flaky", "on-done", Duration::from_millis(2), 20),
 ];
 
+/// How often some manifest is written with a change that nobody is told of.
+const NOISE: Duration = Duration::from_millis(10);
+
 /// After the last kill, what is due may take so long to arrive.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -43,6 +46,9 @@ pub struct Crash {
     pub seed: u64,
     /// Rollouts that move on at once.
     pub rollouts: usize,
+    /// A Rollout moves on so often, which is a notice for each of the three receivers. The more at once, the more
+    /// acknowledgements are in flight at a kill.
+    pub pace: Duration,
     /// The outbox, as `--outbox` takes it; `None` is a state file in a directory of this run.
     pub outbox: Option<String>,
     /// Programs that only deliver, beside the one that watches; they are killed in turn with it.
@@ -130,6 +136,8 @@ struct Ledger {
     newest: BTreeMap<(String, String), u32>,
     disordered: BTreeSet<Key>,
     life: u32,
+    /// The last life that sent something.
+    heard_of: Option<u32>,
     /// Connections that are open.
     open: usize,
     random: Random,
@@ -170,7 +178,7 @@ impl Crash {
         let sink = tokio::spawn(listen(listener, ledger.clone(), tell));
         scene.write("config.yaml", &configuration(&format!("http://{address}")));
         let (stop, stopped) = watch::channel(false);
-        let mover = tokio::spawn(move_on(scene.clone(), self.rollouts, told, stopped));
+        let mover = tokio::spawn(move_on(scene.clone(), (self.rollouts, self.pace), told, stopped));
 
         let mut random = Random(self.seed);
         let mut counted = Counted { kills: self.kills, ..Counted::default() };
@@ -178,7 +186,15 @@ impl Crash {
         let start = |number: usize| self.start(number, &scene.manifests, &home.path().join("state.db"), &log);
         let mut lives: Vec<Child> = (0..=self.workers).map(start).collect();
         for kill in 0..self.kills as usize {
-            tokio::time::sleep(Duration::from_millis(20 + random.below(900))).await;
+            // Some die while they start, most at work.
+            if random.below(4) > 0 {
+                let life = lock(&ledger).life;
+                let until = Instant::now() + Duration::from_secs(10);
+                while Instant::now() < until && lock(&ledger).heard_of != Some(life) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(random.below(600))).await;
             let number = kill % lives.len();
             if let Some(life) = lives.get_mut(number) {
                 if let Ok(Some(status)) = life.try_wait() {
@@ -254,27 +270,39 @@ impl Scene {
 /// Writes the next revision of a Rollout once its present one was accepted; gives the newest ones.
 async fn move_on(
     scene: Scene,
-    rollouts: usize,
+    (rollouts, pace): (usize, Duration),
     mut told: mpsc::UnboundedReceiver<Key>,
     mut stopped: watch::Receiver<bool>,
 ) -> BTreeMap<String, u32> {
     let mut revisions: BTreeMap<String, u32> = BTreeMap::new();
     for number in 0..rollouts {
         let name = format!("web-{number}");
-        scene.write(&format!("{name}.yaml"), &rollout(&name, 1));
+        scene.write(&format!("{name}.yaml"), &rollout(&name, 1, 1));
         revisions.insert(name, 1);
     }
+    let mut random = Random(3);
+    let mut accepted: VecDeque<String> = VecDeque::new();
+    let (mut pace, mut noise) = (tokio::time::interval(pace), tokio::time::interval(NOISE));
     loop {
-        let (receiver, name, revision) = tokio::select! {
-            Some(accepted) = told.recv() => accepted,
+        tokio::select! {
+            Some((receiver, name, revision)) = told.recv() => {
+                if receiver == RECEIVERS[0].0 && revisions.get(&name) == Some(&revision) && !accepted.contains(&name) {
+                    accepted.push_back(name);
+                }
+            }
+            _ = pace.tick() => {
+                let Some(name) = accepted.pop_front() else { continue };
+                let Some(current) = revisions.get_mut(&name) else { continue };
+                *current += 1;
+                scene.write(&format!("{name}.yaml"), &rollout(&name, *current, 1));
+            }
+            _ = noise.tick() => {
+                let (replicas, which) = (random.below(1000), random.below(rollouts as u64));
+                if let Some((name, current)) = revisions.iter().nth(usize::try_from(which).unwrap_or(0)) {
+                    scene.write(&format!("{name}.yaml"), &rollout(name, *current, replicas));
+                }
+            }
             _ = stopped.wait_for(|stopped| *stopped) => return revisions,
-        };
-        if let Some(current) = revisions.get_mut(&name)
-            && receiver == RECEIVERS[0].0
-            && *current == revision
-        {
-            *current += 1;
-            scene.write(&format!("{name}.yaml"), &rollout(&name, *current));
         }
     }
 }
@@ -333,14 +361,18 @@ async fn serve(
     tell: &mpsc::UnboundedSender<Key>,
 ) -> std::io::Result<()> {
     while let Some(request) = read_request(&mut stream).await? {
-        let life = lock(ledger).life;
+        let life = {
+            let mut ledger = lock(ledger);
+            ledger.heard_of = Some(ledger.life);
+            ledger.life
+        };
         let Some(receiver) = RECEIVERS.iter().find(|to| request.target == format!("/{}", to.0)) else {
             break;
         };
         tokio::time::sleep(receiver.2).await;
         let refused = receiver.3 > 0 && lock(ledger).random.below(receiver.3) == 0;
         let text = request.text();
-        let status = match text.split_once(" h") {
+        let status = match text.split_once(" web:") {
             Some((name, revision)) if !refused => {
                 let key: Key = (receiver.0.to_owned(), name.to_owned(), revision.parse().unwrap_or(0));
                 let idempotency = request.header("idempotency-key").unwrap_or_default().to_owned();
@@ -378,7 +410,9 @@ fn configuration(url: &str) -> String {
     let requests: String = RECEIVERS
         .iter()
         .map(|to| {
-            let body = "{{.rollout.metadata.name}} {{.rollout.status.currentPodHash}}";
+            // The status of an event's object is that of the moment before, as in the reference.
+            let body =
+                "{{.rollout.metadata.name}} {{(index .rollout.spec.template.spec.containers 0).image}}";
             format!("      {}: {{method: POST, body: \"{body}\"}}\n", to.0)
         })
         .collect();
@@ -391,7 +425,7 @@ fn configuration(url: &str) -> String {
 }
 
 /// A Rollout whose revision is done.
-fn rollout(name: &str, revision: u32) -> String {
+fn rollout(name: &str, revision: u32, replicas: u64) -> String {
     let subscriptions: String = RECEIVERS
         .iter()
         .map(|to| format!("    notifications.argoproj.io/subscribe.{}.{}: \"\"\n", to.1, to.0))
@@ -399,7 +433,7 @@ fn rollout(name: &str, revision: u32) -> String {
     format!(
         "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: {name}\n  namespace: shop\n  uid: \
          uid-{name}\n  generation: {revision}\n  creationTimestamp: \"2026-01-01T00:00:00Z\"\n  annotations:\n    \
-         rollout.argoproj.io/revision: \"{revision}\"\n{subscriptions}spec:\n  replicas: 1\n  template: {{spec: \
+         rollout.argoproj.io/revision: \"{revision}\"\n{subscriptions}spec:\n  replicas: {replicas}\n  template: {{spec: \
          {{containers: [{{name: web, image: \"web:{revision}\"}}]}}}}\nstatus: {{phase: Healthy, observedGeneration: \
          \"{revision}\", currentPodHash: h{revision}, stableRS: h{revision}}}\n"
     )

@@ -19,8 +19,11 @@ pub(crate) struct CrashArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Rollouts that move on at once.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 20)]
     rollouts: usize,
+    /// A Rollout moves on so often, in milliseconds: three notices each time.
+    #[arg(long, default_value_t = 150)]
+    pace: u64,
     /// The outbox.
     #[arg(long, default_value = "sqlite")]
     outbox: Store,
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &CrashArgs) -> anyhow::Result<()> {
         kills: args.kills,
         seed: args.seed,
         rollouts: args.rollouts,
+        pace: std::time::Duration::from_millis(args.pace),
         outbox: None,
         workers: args.workers,
     };
