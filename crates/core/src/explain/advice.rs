@@ -106,6 +106,7 @@ fn missing(asked: &Asked<'_>, key: &str, name: &str, known: &[&str], what: &str)
     }
     if let Some(near) = nearest(name, known.iter().copied()) {
         hints.push(format!("did you mean `{near}`?"));
+        return hints;
     }
     hints.push(format!(
         "write `{key}` into the ConfigMap, or use one of the {what}s that are there: {}",

@@ -153,7 +153,7 @@ fn history(decisions: &[Explanation]) -> Outcome {
     for one in decisions {
         let happened: Vec<&str> = one.happened.iter().map(|event| event.reason.as_str()).collect();
         let happened = if happened.is_empty() { "-".to_owned() } else { happened.join(", ") };
-        let at = one.at.parse::<Timestamp>().map_or_else(|_| one.at.clone(), |at| format!("{at:.0}"));
+        let at = text::second(&one.at);
         rows.push_str(&format!(
             "{}\t{at}\t{}\t{}\t{}\n",
             one.decision.unwrap_or_default(),

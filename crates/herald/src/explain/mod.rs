@@ -121,7 +121,9 @@ pub(crate) fn present(
     let assessed = assess(&configured.config, look, known, false, now)?;
     let mut explanation = assessed.explain(&configured.config, &configured.loading, &deliveries, now, true);
     // An event is a moment; the decisions that were kept tell what became of the last one.
-    for answer in explanation.answers.iter_mut().filter(|answer| answer.event.is_none()) {
+    for answer in
+        explanation.answers.iter_mut().filter(|answer| answer.event.is_none() && answer.delivery.is_none())
+    {
         let same = |other: &&herald_core::explain::Answer| {
             other.event.is_some()
                 && (&other.trigger, other.condition, &other.to)

@@ -22,14 +22,23 @@ pub(crate) enum Length {
 pub(crate) fn text(explanation: &Explanation, length: Length) -> String {
     let mut out = String::new();
     let about = match explanation.decision {
-        Some(number) => format!(", decision {number} of {}", explanation.at),
+        Some(number) => format!(", decision {number} of {}", second(&explanation.at)),
         None => String::new(),
     };
     let object = clean(&explanation.object.to_string());
     let _ = writeln!(out, "{}{about}: {}", style::bold(&object), summary(explanation));
-    for event in &explanation.happened {
-        let message = if event.message.is_empty() { String::new() } else { format!(": {}", event.message) };
-        let _ = writeln!(out, "  happened: {}{}", event.reason, clean(&message));
+    if !explanation.happened.is_empty() {
+        let mut reasons: Vec<(&str, usize)> = Vec::new();
+        for event in &explanation.happened {
+            match reasons.iter_mut().find(|(reason, _)| *reason == event.reason) {
+                Some((_, count)) => *count += 1,
+                None => reasons.push((&event.reason, 1)),
+            }
+        }
+        let times = |count: usize| if count > 1 { format!(" ×{count}") } else { String::new() };
+        let reasons: Vec<String> =
+            reasons.iter().map(|(reason, count)| format!("{}{}", clean(reason), times(*count))).collect();
+        let _ = writeln!(out, "  {}", style::dim(&format!("happened: {}", reasons.join(", "))));
     }
     // What needs somebody comes first.
     let mut answers: Vec<&Answer> = explanation.answers.iter().collect();
@@ -159,6 +168,11 @@ fn gate(answer: &Answer, passage: &Passage, out: &mut String) {
             let _ = writeln!(out, "{:indent$}{}", "", style::dim(&format!("{lead}{}", clean(line))));
         }
     }
+}
+
+/// A time without its fraction.
+pub(crate) fn second(at: &str) -> String {
+    at.parse::<jiff::Timestamp>().map_or_else(|_| at.to_owned(), |at| format!("{at:.0}"))
 }
 
 /// What objects and templates hold must not steer the terminal.
