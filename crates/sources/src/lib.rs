@@ -14,6 +14,7 @@
 //! ```
 
 pub mod directory;
+pub mod kubernetes;
 pub mod lease;
 
 use std::{fmt, path::PathBuf};

@@ -1,0 +1,610 @@
+//! Annotations on objects: what was sent is noted there, and nothing else of theirs is touched.
+//!
+//! ```no_run
+//! # async fn example(client: kube::Client) {
+//! use std::sync::Arc;
+//! use herald_sources::kubernetes::{
+//!     annotate::{KubeAnnotations, PatchOptions, StatePatcher, Target},
+//!     limit::RequestLimit,
+//! };
+//!
+//! let limit = Arc::new(RequestLimit::new(40.0, 80));
+//! let patcher = StatePatcher::start(Arc::new(KubeAnnotations::new(client, limit)), PatchOptions::default());
+//! let rollouts = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(
+//!     "argoproj.io", "v1alpha1", "Rollout",
+//! ));
+//! let target = Target {
+//!     resource: Arc::new(rollouts),
+//!     namespace: "shop".into(),
+//!     name: "web".into(),
+//!     uid: "1-2-3".into(),
+//! };
+//! patcher.wish(target, [("notified.notifications.argoproj.io".to_owned(), Some("{}".to_owned()))]);
+//! patcher.flush(std::time::Duration::from_secs(5)).await;
+//! # }
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+    core::ApiResource,
+};
+use serde_json::json;
+use tokio::{
+    sync::{Notify, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::limit::RequestLimit;
+
+/// Who we are to the API server.
+pub const FIELD_MANAGER: &str = "herald";
+
+/// Annotations to write; `None` takes one away.
+pub type Annotations = BTreeMap<String, Option<String>>;
+
+/// An object, this one and not a later one of its name.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What it is.
+    pub resource: Arc<ApiResource>,
+    /// Its namespace; empty for objects of the cluster.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid. If another object has the name by now, nothing is written.
+    pub uid: String,
+}
+
+/// Why annotations were not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatchError {
+    /// The object is gone, or another one has its name.
+    #[error("the object is gone")]
+    Gone,
+    /// Trying again may help.
+    #[error("{message}")]
+    Temporary {
+        /// What happened.
+        message: String,
+        /// When the server wishes to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// Trying again does not help.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Writes annotations of an object.
+#[async_trait]
+pub trait AnnotationWriter: Send + Sync + 'static {
+    /// Writes these, and touches no others.
+    async fn patch(&self, target: &Target, annotations: &Annotations) -> Result<(), PatchError>;
+}
+
+/// Is told how it goes.
+pub trait PatchObserver: Send + Sync + 'static {
+    /// A patch ended, as `written`, `gone`, `retried`, `refused` or `dropped`.
+    fn patched(&self, _target: &Target, _outcome: &'static str, _took: Duration) {}
+}
+
+impl PatchObserver for () {}
+
+/// How annotations are written.
+#[derive(Clone)]
+pub struct PatchOptions {
+    /// Wishes for an object are collected so long before they are written.
+    pub window: Duration,
+    /// Patches at a time.
+    pub concurrency: usize,
+    /// No patch takes longer.
+    pub timeout: Duration,
+    /// Attempts before a patch is given up; the next wish for the object begins anew.
+    pub attempts: u32,
+    /// Asked right before a patch is sent; if it says no, the wish is dropped: another replica sees to the object.
+    pub allowed: Arc<dyn Fn(&Target) -> bool + Send + Sync>,
+    /// Is told how it goes.
+    pub observer: Arc<dyn PatchObserver>,
+}
+
+impl Default for PatchOptions {
+    fn default() -> Self {
+        PatchOptions {
+            window: Duration::from_millis(200),
+            concurrency: 8,
+            timeout: Duration::from_secs(15),
+            attempts: 12,
+            allowed: Arc::new(|_| true),
+            observer: Arc::new(()),
+        }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// By kind, namespace, name and uid.
+type Key = (String, String, String, String);
+
+struct Wish {
+    target: Target,
+    wanted: Annotations,
+    due: Instant,
+    attempts: u32,
+    in_flight: bool,
+}
+
+/// What is to be written, without clock or requests.
+#[derive(Default)]
+struct Wishes {
+    all: BTreeMap<Key, Wish>,
+    due: BTreeSet<(Instant, Key)>,
+}
+
+impl Wishes {
+    fn add(&mut self, target: Target, annotations: Annotations, due: Instant) {
+        let kind = format!("{}/{}", target.resource.api_version, target.resource.plural);
+        let key = (kind, target.namespace.clone(), target.name.clone(), target.uid.clone());
+        let new = Wish { target, wanted: Annotations::new(), due, attempts: 0, in_flight: false };
+        let wish = self.all.entry(key.clone()).or_insert(new);
+        wish.wanted.extend(annotations);
+        // What waits for its turn waits no longer because of more wishes, nor does what is being retried.
+        if !wish.in_flight {
+            self.due.insert((wish.due, key));
+        }
+    }
+
+    /// The next object to write to, if one is due.
+    fn next(&mut self, now: Instant) -> Option<(Key, Target, Annotations)> {
+        let (due, _) = self.due.first()?;
+        if *due > now {
+            return None;
+        }
+        let (_, key) = self.due.pop_first()?;
+        let wish = self.all.get_mut(&key)?;
+        wish.in_flight = true;
+        Some((key, wish.target.clone(), std::mem::take(&mut wish.wanted)))
+    }
+
+    /// What is only being collected is due now. What is being retried is not.
+    fn hurry(&mut self, now: Instant) {
+        for (key, wish) in &mut self.all {
+            if !wish.in_flight && wish.attempts == 0 && self.due.remove(&(wish.due, key.clone())) {
+                wish.due = now;
+                self.due.insert((now, key.clone()));
+            }
+        }
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// It is done, or will never be.
+    fn settled(&mut self, key: &Key, next: Instant) {
+        let Some(wish) = self.all.get_mut(key) else { return };
+        if wish.wanted.is_empty() {
+            self.all.remove(key);
+            return;
+        }
+        // More was wanted meanwhile.
+        (wish.in_flight, wish.attempts, wish.due) = (false, 0, next);
+        self.due.insert((next, key.clone()));
+    }
+
+    /// It failed; newer wishes go before those that were sent. Gives whether it is tried again.
+    fn failed(
+        &mut self,
+        key: &Key,
+        sent: Annotations,
+        pause: impl Fn(u32) -> Duration,
+        now: Instant,
+        most: u32,
+    ) -> bool {
+        let Some(wish) = self.all.get_mut(key) else { return false };
+        wish.attempts += 1;
+        if wish.attempts >= most {
+            self.settled(key, now);
+            return false;
+        }
+        for (annotation, value) in sent {
+            wish.wanted.entry(annotation).or_insert(value);
+        }
+        (wish.in_flight, wish.due) = (false, now + pause(wish.attempts));
+        self.due.insert((wish.due, key.clone()));
+        true
+    }
+}
+
+struct Shared {
+    wishes: Mutex<Wishes>,
+    changed: Notify,
+    waiting: watch::Sender<usize>,
+}
+
+impl Shared {
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) {
+        let waiting = self.wishes().all.len();
+        self.waiting.send_if_modified(|old| std::mem::replace(old, waiting) != waiting);
+    }
+}
+
+/// Writes annotations: all wishes for an object in one patch, one patch of an object at a time, again after a failure.
+pub struct StatePatcher {
+    shared: Arc<Shared>,
+    window: Duration,
+    task: JoinHandle<()>,
+}
+
+impl Drop for StatePatcher {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl StatePatcher {
+    /// Starts writing.
+    pub fn start(writer: Arc<dyn AnnotationWriter>, options: PatchOptions) -> StatePatcher {
+        let shared = Arc::new(Shared {
+            wishes: Mutex::default(),
+            changed: Notify::new(),
+            waiting: watch::Sender::new(0),
+        });
+        let window = options.window;
+        let task = tokio::spawn(run(shared.clone(), writer, options));
+        StatePatcher { shared, window, task }
+    }
+
+    /// Wants annotations on an object, or none (`None`). Of several wishes for the same annotation the last one counts.
+    pub fn wish(&self, target: Target, annotations: impl IntoIterator<Item = (String, Option<String>)>) {
+        self.shared.wishes().add(target, annotations.into_iter().collect(), now() + self.window);
+        self.shared.count();
+        self.shared.changed.notify_one();
+    }
+
+    /// Objects with wishes that are not written yet; changes as they are.
+    pub fn waiting(&self) -> watch::Receiver<usize> {
+        self.shared.waiting.subscribe()
+    }
+
+    /// Writes what waits without further delay; gives how many objects could not be written to in this time.
+    pub async fn flush(&self, limit: Duration) -> usize {
+        self.shared.wishes().hurry(now());
+        self.shared.changed.notify_one();
+        let mut waiting = self.waiting();
+        let _ = tokio::time::timeout(limit, waiting.wait_for(|waiting| *waiting == 0)).await;
+        *waiting.borrow()
+    }
+}
+
+struct Flight {
+    key: Key,
+    target: Target,
+    sent: Annotations,
+    result: Result<(), PatchError>,
+    took: Duration,
+}
+
+async fn run(shared: Arc<Shared>, writer: Arc<dyn AnnotationWriter>, options: PatchOptions) {
+    let mut flights: JoinSet<Flight> = JoinSet::new();
+    let random = RandomState::new();
+    loop {
+        while flights.len() < options.concurrency.max(1) {
+            let Some((key, target, sent)) = shared.wishes().next(now()) else { break };
+            if !(options.allowed)(&target) {
+                options.observer.patched(&target, "dropped", Duration::ZERO);
+                let mut wishes = shared.wishes();
+                wishes.all.remove(&key);
+                drop(wishes);
+                shared.count();
+                continue;
+            }
+            let (writer, timeout) = (writer.clone(), options.timeout);
+            flights.spawn(async move {
+                let began = now();
+                let patch = tokio::time::timeout(timeout, writer.patch(&target, &sent));
+                let late = |_| {
+                    Err(PatchError::Temporary {
+                        message: format!("no answer within {timeout:?}"),
+                        retry_after: None,
+                    })
+                };
+                let result = patch.await.unwrap_or_else(late);
+                let took = now().saturating_duration_since(began);
+                Flight { key, target, sent, result, took }
+            });
+        }
+        let wake = if flights.len() < options.concurrency.max(1) { shared.wishes().wake() } else { None };
+        let sleep = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(landed) = flights.join_next() => {
+                if let Ok(flight) = landed {
+                    land(&shared, flight, &options, &random);
+                    shared.count();
+                }
+            }
+            () = shared.changed.notified() => {}
+            () = sleep => {}
+        }
+    }
+}
+
+fn land(shared: &Shared, flight: Flight, options: &PatchOptions, random: &RandomState) {
+    let Flight { key, target, sent, result, took } = flight;
+    let what = || format!("{} {}/{}", target.resource.kind, target.namespace, target.name);
+    let outcome = match result {
+        Ok(()) => {
+            shared.wishes().settled(&key, now() + options.window);
+            "written"
+        }
+        Err(PatchError::Gone) => {
+            tracing::debug!(object = what(), "the object is gone, nothing is noted on it");
+            // Whatever else is wanted of it can't be written either.
+            shared.wishes().all.remove(&key);
+            "gone"
+        }
+        Err(PatchError::Refused(message)) => {
+            tracing::warn!(object = what(), "the annotations can't be written: {message}");
+            shared.wishes().settled(&key, now() + options.window);
+            "refused"
+        }
+        Err(PatchError::Temporary { message, retry_after }) => {
+            let jitter = random.hash_one((&key, now())) % 1000;
+            let pause = |attempt: u32| {
+                let planned = FIRST_PAUSE * 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
+                let planned = planned.min(LONGEST_PAUSE);
+                // Between half of it and all of it.
+                let planned = planned.mul_f64(0.5 + f64::from(u32::try_from(jitter).unwrap_or(0)) / 2000.0);
+                retry_after.map_or(planned, |wished| wished.min(LONGEST_PAUSE).max(planned))
+            };
+            let again = shared.wishes().failed(&key, sent, pause, now(), options.attempts);
+            if again {
+                tracing::debug!(object = what(), "the annotations can't be written yet: {message}");
+                "retried"
+            } else {
+                tracing::warn!(
+                    object = what(),
+                    "the annotations can't be written, tried often enough: {message}"
+                );
+                "refused"
+            }
+        }
+    };
+    options.observer.patched(&target, outcome, took);
+}
+
+/// Annotations in a cluster.
+pub struct KubeAnnotations {
+    client: Client,
+    limit: Arc<RequestLimit>,
+}
+
+impl KubeAnnotations {
+    /// Writes with this client, within this limit.
+    pub fn new(client: Client, limit: Arc<RequestLimit>) -> KubeAnnotations {
+        KubeAnnotations { client, limit }
+    }
+}
+
+/// The patch: these annotations, and the uid, which the server compares.
+fn body(target: &Target, annotations: &Annotations) -> serde_json::Value {
+    json!({"metadata": {"uid": target.uid, "annotations": annotations}})
+}
+
+fn failure(error: kube::Error) -> PatchError {
+    let kube::Error::Api(status) = &error else {
+        return PatchError::Temporary { message: error.to_string(), retry_after: None };
+    };
+    let about_uid =
+        || status.message.contains("metadata.uid") || status.message.contains("UID in precondition");
+    match status.code {
+        404 => PatchError::Gone,
+        409 | 422 if about_uid() => PatchError::Gone,
+        // Rights may be granted later, so they are worth another attempt.
+        401 | 403 | 408 | 409 | 429 | 500.. => PatchError::Temporary {
+            message: status.message.clone(),
+            retry_after: status
+                .details
+                .as_ref()
+                .map(|details| details.retry_after_seconds)
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| Duration::from_secs(seconds.into())),
+        },
+        _ => PatchError::Refused(status.message.clone()),
+    }
+}
+
+#[async_trait]
+impl AnnotationWriter for KubeAnnotations {
+    async fn patch(&self, target: &Target, annotations: &Annotations) -> Result<(), PatchError> {
+        self.limit.wait().await;
+        let (client, resource) = (self.client.clone(), &*target.resource);
+        let api: Api<DynamicObject> = match target.namespace.is_empty() {
+            true => Api::all_with(client, resource),
+            false => Api::namespaced_with(client, &target.namespace, resource),
+        };
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let patch = Patch::Merge(body(target, annotations));
+        api.patch_metadata(&target.name, &params, &patch).await.map(drop).map_err(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use kube::core::{GroupVersionKind, Status};
+
+    use super::*;
+
+    type Answer = Result<(), PatchError>;
+
+    /// Objects and what is written to them.
+    #[derive(Default)]
+    struct Cluster {
+        answers: Mutex<Vec<Answer>>,
+        patches: Mutex<Vec<(String, Annotations)>>,
+        open: AtomicUsize,
+        most: AtomicUsize,
+        /// A patch takes so long.
+        slow: Duration,
+    }
+
+    #[async_trait]
+    impl AnnotationWriter for Cluster {
+        async fn patch(&self, target: &Target, annotations: &Annotations) -> Answer {
+            let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most.fetch_max(open, Ordering::Relaxed);
+            self.patches.lock().unwrap().push((target.name.clone(), annotations.clone()));
+            tokio::time::sleep(self.slow).await;
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.answers.lock().unwrap().pop().unwrap_or(Ok(()))
+        }
+    }
+
+    fn target(name: &str) -> Target {
+        let gvk = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout");
+        Target {
+            resource: Arc::new(ApiResource::from_gvk(&gvk)),
+            namespace: "shop".into(),
+            name: name.into(),
+            uid: format!("uid-{name}"),
+        }
+    }
+
+    fn text(value: &str) -> Option<String> {
+        Some(value.to_owned())
+    }
+
+    fn temporary(retry_after: Option<u64>) -> Answer {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Err(PatchError::Temporary { message: "busy".into(), retry_after })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_is_one_patch_and_the_last_wish_counts() {
+        let cluster = Arc::new(Cluster { slow: Duration::from_secs(1), ..Cluster::default() });
+        let patcher = StatePatcher::start(cluster.clone(), PatchOptions::default());
+        for i in 0..100 {
+            patcher.wish(target("web"), [("a".into(), text(&i.to_string()))]);
+        }
+        patcher.wish(target("web"), [("b".into(), None)]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // On its way: what is wanted now goes into another one, after it.
+        patcher.wish(target("web"), [("a".into(), text("later"))]);
+        assert_eq!(patcher.flush(Duration::from_secs(60)).await, 0);
+        let patches = cluster.patches.lock().unwrap().clone();
+        let first = Annotations::from([("a".into(), text("99")), ("b".into(), None)]);
+        let second = Annotations::from([("a".into(), text("later"))]);
+        assert_eq!(patches, [("web".to_owned(), first), ("web".to_owned(), second)]);
+        assert_eq!(cluster.most.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_tried_again_without_undoing_newer_wishes() {
+        let cluster = Arc::new(Cluster {
+            slow: Duration::from_secs(1),
+            answers: Mutex::new(vec![Ok(()), temporary(Some(5)), temporary(None)]),
+            ..Cluster::default()
+        });
+        let patcher = StatePatcher::start(cluster.clone(), PatchOptions::default());
+        patcher.wish(target("web"), [("a".into(), text("1")), ("b".into(), text("1"))]);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        patcher.wish(target("web"), [("a".into(), text("2"))]);
+        let start = now();
+        patcher.waiting().wait_for(|waiting| *waiting == 0).await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(60));
+        let took = now().saturating_duration_since(start);
+        assert!(took >= Duration::from_secs(5), "{took:?}");
+        let patches = cluster.patches.lock().unwrap().clone();
+        assert_eq!(patches.len(), 3);
+        let last = Annotations::from([("a".into(), text("2")), ("b".into(), text("1"))]);
+        assert_eq!(patches[2].1, last);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_on_what_is_gone_and_after_many_attempts() {
+        let cluster =
+            Arc::new(Cluster { answers: Mutex::new(vec![Err(PatchError::Gone)]), ..Cluster::default() });
+        let patcher = StatePatcher::start(cluster.clone(), PatchOptions::default());
+        patcher.wish(target("web"), [("a".into(), text("1"))]);
+        patcher.waiting().wait_for(|waiting| *waiting == 0).await.unwrap();
+        assert_eq!(cluster.patches.lock().unwrap().len(), 1);
+        cluster.answers.lock().unwrap().extend((0..50).map(|_| temporary(None)));
+        patcher.wish(target("web"), [("a".into(), text("1"))]);
+        patcher.waiting().wait_for(|waiting| *waiting == 0).await.unwrap();
+        assert_eq!(cluster.patches.lock().unwrap().len(), 1 + 12);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn never_more_at_a_time_than_allowed_and_only_what_is_ours() {
+        let cluster = Arc::new(Cluster { slow: Duration::from_millis(100), ..Cluster::default() });
+        let ours = Arc::new(AtomicBool::new(true));
+        let asked = ours.clone();
+        let options = PatchOptions {
+            allowed: Arc::new(move |_| asked.load(Ordering::Relaxed)),
+            ..PatchOptions::default()
+        };
+        let patcher = StatePatcher::start(cluster.clone(), options);
+        for i in 0..100 {
+            patcher.wish(target(&format!("web-{i}")), [("a".into(), text("1"))]);
+        }
+        assert_eq!(patcher.flush(Duration::from_secs(60)).await, 0);
+        assert_eq!(cluster.patches.lock().unwrap().len(), 100);
+        assert_eq!(cluster.most.load(Ordering::Relaxed), 8);
+        ours.store(false, Ordering::Relaxed);
+        patcher.wish(target("web"), [("a".into(), text("1"))]);
+        assert_eq!(patcher.flush(Duration::from_secs(60)).await, 0);
+        assert_eq!(cluster.patches.lock().unwrap().len(), 100);
+    }
+
+    #[test]
+    fn the_patch_holds_the_uid_and_nothing_else_of_the_object() {
+        let annotations = Annotations::from([("a".into(), text("1")), ("b".into(), None)]);
+        let wanted = r#"{"metadata":{"annotations":{"a":"1","b":null},"uid":"uid-web"}}"#;
+        assert_eq!(body(&target("web"), &annotations).to_string(), wanted);
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let api = |code: u16, message: &str| {
+            let status = Status { code, message: message.into(), ..Status::failure(message, "") };
+            failure(kube::Error::Api(Box::new(status)))
+        };
+        assert_eq!(api(404, "not found"), PatchError::Gone);
+        let immutable = "Rollout \"web\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable";
+        assert_eq!(api(422, immutable), PatchError::Gone);
+        assert_eq!(
+            api(409, "Precondition failed: UID in precondition: a, UID in object meta: b"),
+            PatchError::Gone
+        );
+        assert_eq!(
+            api(422, "metadata.annotations: Too long"),
+            PatchError::Refused("metadata.annotations: Too long".into())
+        );
+        for code in [403, 409, 429, 500, 503] {
+            assert!(matches!(api(code, "x"), PatchError::Temporary { .. }), "{code}");
+        }
+    }
+}
