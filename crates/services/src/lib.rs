@@ -16,6 +16,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`check`] | what a service would refuse of a rendered notification |
 //! | [`service`] | the contract: types, deliveries, receipts |
 //! | [`failure`] | why a delivery failed, as a closed list, and what to do about it |
 //! | [`http`] | the one outbound HTTP client |
@@ -24,6 +25,7 @@
 //! | [`limit`] | cutting texts to what the other side takes |
 //! | [`redact`] | keeping secrets out of errors and logs |
 
+pub mod check;
 pub mod failure;
 pub mod handles;
 pub mod http;

@@ -225,6 +225,15 @@ impl Reply {
         serde_json::from_slice(&self.body)
     }
 
+    /// The address of a list's next page, in the header `Link`.
+    pub fn next_page(&self) -> Option<&str> {
+        self.header("link")?.split(',').find_map(|part| {
+            let (url, relation) = part.split_once(';')?;
+            let url = url.trim().trim_start_matches('<').trim_end_matches('>');
+            relation.contains("rel=\"next\"").then_some(url)
+        })
+    }
+
     /// The wait that `Retry-After` asks for: seconds, or a date.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = self.header("retry-after")?.trim();

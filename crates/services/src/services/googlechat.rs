@@ -30,9 +30,9 @@ pub const TYPE: ServiceType = ServiceType {
 };
 
 /// Google Chat refuses longer texts.
-const LONGEST_TEXT_BYTES: usize = 32_000;
+pub(crate) const LONGEST_TEXT_BYTES: usize = 32_000;
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::json("cards").always().checked(|text| cards("cards", text).map(drop)),
     Field::json("cardsV2").always().checked(|text| cards("cardsV2", text).map(drop)),
     Field::text("threadKey"),

@@ -31,9 +31,9 @@ pub const TYPE: ServiceType = ServiceType {
 };
 
 /// Mattermost refuses longer posts.
-const LONGEST_MESSAGE: usize = 16383;
+pub(crate) const LONGEST_MESSAGE: usize = 16383;
 
-const FIELDS: &[Field] =
+pub(crate) const FIELDS: &[Field] =
     &[Field::json("attachments").checked(|text| attachments(text).map(drop)), Field::text("groupingKey")];
 
 /// What happens to the later messages of a thread.

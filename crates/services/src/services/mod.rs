@@ -3,9 +3,11 @@
 pub mod alertmanager;
 pub mod awssqs;
 pub mod console;
+pub mod discord;
 pub mod email;
 pub mod gcppubsub;
 pub mod github;
+pub mod gitlab;
 pub mod googlechat;
 pub mod grafana;
 pub mod mattermost;
@@ -23,3 +25,5 @@ pub mod teams_workflows;
 pub mod telegram;
 pub mod webex;
 pub mod webhook;
+mod webhook_envelope;
+mod webhook_signature;

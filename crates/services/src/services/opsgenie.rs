@@ -28,7 +28,7 @@ pub const TYPE: ServiceType = ServiceType {
 };
 
 /// Opsgenie refuses longer texts: field, characters.
-const LONGEST: &[(&str, usize)] = &[
+pub(crate) const LONGEST: &[(&str, usize)] = &[
     ("message", 130),
     ("alias", 512),
     ("description", 15_000),

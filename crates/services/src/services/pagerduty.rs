@@ -28,7 +28,7 @@ pub const TYPE: ServiceType = ServiceType {
 };
 
 /// PagerDuty refuses longer titles.
-const LONGEST_TITLE: usize = 1024;
+pub(crate) const LONGEST_TITLE: usize = 1024;
 
 const FIELDS: &[Field] =
     &[Field::text("title").always(), Field::text("body"), Field::text("urgency"), Field::text("priorityId")];

@@ -28,7 +28,7 @@ pub const TYPE: ServiceType = ServiceType {
 };
 
 /// PagerDuty refuses longer summaries.
-const LONGEST_SUMMARY: usize = 1024;
+pub(crate) const LONGEST_SUMMARY: usize = 1024;
 
 /// PagerDuty refuses longer keys.
 const LONGEST_KEY: usize = 255;
@@ -142,6 +142,10 @@ impl Service for PagerDutyV2 {
                 )));
             }
         };
+        if action != "trigger" && event.dedup_key.is_empty() {
+            let message = format!("eventAction {action} needs the dedupKey of the event that it is about");
+            return Err(SendError::misconfigured(message));
+        }
         let mut payload =
             json!({"summary": event.summary, "source": event.source, "severity": event.severity});
         for (name, value) in [("component", event.component), ("group", event.group), ("class", event.class)]

@@ -16,7 +16,7 @@ pub const TYPE: ServiceType =
     ServiceType { name: "pushover", configurable: true, parse_section: None, needs_section: false, build };
 
 /// Pushover refuses longer messages.
-const LONGEST_MESSAGE: usize = 1024;
+pub(crate) const LONGEST_MESSAGE: usize = 1024;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -28,7 +28,7 @@ pub const TYPE: ServiceType = ServiceType {
     build,
 };
 
-const FIELDS: &[Field] = &[Field::json("attachments").checked(|text| attachments(text).map(drop))];
+pub(crate) const FIELDS: &[Field] = &[Field::json("attachments").checked(|text| attachments(text).map(drop))];
 
 fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::Replace)

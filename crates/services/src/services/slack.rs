@@ -80,13 +80,29 @@ struct SlackSection {
     policy: Policy,
 }
 
-const FIELDS: [Field; 5] = [
+pub(crate) const FIELDS: [Field; 5] = [
     Field::text("username"),
     Field::text("icon"),
     Field::json("attachments").checked(|text| array("attachments", text).map(drop)),
     Field::json("blocks").checked(|text| array("blocks", text).map(drop)),
     Field::text("groupingKey").always(),
 ];
+
+/// Characters of a message's text.
+pub(crate) const LONGEST_TEXT: usize = slack_limits::TEXT;
+
+/// What Slack's limits would cut from a rendered section.
+pub(crate) fn limits(section: &Value) -> Vec<String> {
+    let text = |field: &str| section.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (Ok(mut attachments), Ok(mut blocks)) =
+        (array("attachments", text("attachments")), array("blocks", text("blocks")))
+    else {
+        return Vec::new();
+    };
+    let mut warnings = Vec::new();
+    slack_limits::keep(&mut attachments, &mut blocks, &mut warnings);
+    warnings
+}
 
 fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     let policy = match child(node, "deliveryPolicy").map(|node| (&node.kind, node.at)) {

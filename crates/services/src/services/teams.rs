@@ -26,7 +26,7 @@ pub const TYPE: ServiceType = ServiceType {
     build,
 };
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::text("template"),
     Field::text("title"),
     Field::text("summary"),

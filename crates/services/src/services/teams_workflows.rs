@@ -30,9 +30,9 @@ pub const TYPE: ServiceType = ServiceType {
 };
 
 /// Teams refuses larger cards.
-const LARGEST_CARD_BYTES: usize = 28 * 1024;
+pub(crate) const LARGEST_CARD_BYTES: usize = 28 * 1024;
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::text("template"),
     Field::text("title"),
     Field::text("summary"),
@@ -198,6 +198,18 @@ fn given(text: &str) -> Result<Value, SendError> {
              error {e}: {text}"
         ))
     })
+}
+
+/// Why a text is no Adaptive Card, though it is JSON.
+pub(crate) fn card_problem(text: &str) -> Option<String> {
+    let card = given(text).ok()?;
+    match card.as_object() {
+        None => Some("an Adaptive Card is a JSON object".into()),
+        Some(card) if card.get("type").and_then(Value::as_str) != Some("AdaptiveCard") => {
+            Some("an Adaptive Card has `\"type\": \"AdaptiveCard\"`".into())
+        }
+        Some(_) => None,
+    }
 }
 
 impl TeamsWorkflows {

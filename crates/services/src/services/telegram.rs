@@ -17,7 +17,7 @@ pub const TYPE: ServiceType =
     ServiceType { name: "telegram", configurable: true, parse_section: None, needs_section: false, build };
 
 /// Telegram refuses longer texts.
-const LONGEST_TEXT: usize = 4096;
+pub(crate) const LONGEST_TEXT: usize = 4096;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -17,7 +17,7 @@ pub const TYPE: ServiceType =
     ServiceType { name: "webex", configurable: true, parse_section: None, needs_section: false, build };
 
 /// Webex refuses longer messages.
-const LONGEST_BYTES: usize = 7439;
+pub(crate) const LONGEST_BYTES: usize = 7439;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

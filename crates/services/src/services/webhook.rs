@@ -10,6 +10,10 @@ use herald_core::{
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
+use super::{
+    webhook_envelope::{self, Envelope},
+    webhook_signature::Signer,
+};
 use crate::{
     failure::{Reason, SendError},
     http::{HttpClient, Reply, go_duration},
@@ -43,6 +47,12 @@ struct Options {
     #[serde(deserialize_with = "wait")]
     retry_wait_max: Duration,
     retry_max: i64,
+    /// Ours, as all below: keys for the headers of Standard Webhooks.
+    signing_secret: String,
+    /// `cloudevents` or `cdevents`.
+    envelope: String,
+    /// The source of such events.
+    source: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,8 +114,13 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
     if options.retry_wait_max.is_zero() {
         options.retry_wait_max = Duration::from_secs(5);
     }
+    context.secret(&options.signing_secret);
+    options.signing_secret.split_whitespace().for_each(|secret| context.secret(secret));
+    let fault = |message: String| YamlError::new(message, node.at);
+    let signer = Signer::read(&options.signing_secret).map_err(fault)?;
+    let envelope = Envelope::read(&options.envelope).map_err(fault)?;
     let http = context.http(node)?;
-    Ok(Box::new(Webhook { options, instance: context.instance.clone(), http }))
+    Ok(Box::new(Webhook { options, instance: context.instance.clone(), signer, envelope, http }))
 }
 
 /// One entry of the section: what one instance sends.
@@ -114,6 +129,8 @@ struct Entry {
     method: String,
     path: Option<TemplateText>,
     body: Option<TemplateText>,
+    /// Ours: what was released, for `envelope: cdevents`.
+    artifact: Option<TemplateText>,
 }
 
 #[derive(Debug)]
@@ -141,7 +158,8 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
         let method = child(node, "method").map(yaml::decode::<String>).transpose()?.unwrap_or_default();
         let path = read_field(node, Field::text("path"))?;
         let body = read_field(node, Field::json("body"))?;
-        Ok((instance.clone(), Entry { method, path, body }))
+        let artifact = read_field(node, Field::text("artifact"))?;
+        Ok((instance.clone(), Entry { method, path, body, artifact }))
     });
     Ok(Arc::new(WebhookSection(entries.collect::<Result<_, YamlError>>()?)))
 }
@@ -154,7 +172,12 @@ impl Section for WebhookSection {
         };
         for (instance, entry) in &self.0 {
             let (path, body) = (render(&entry.path)?, render(&entry.body)?);
-            out.insert(instance.clone(), json!({"method": entry.method, "path": path, "body": body}));
+            let mut request = json!({"method": entry.method, "path": path, "body": body});
+            let artifact = render(&entry.artifact)?;
+            if !artifact.is_empty() {
+                request["artifact"] = artifact.into();
+            }
+            out.insert(instance.clone(), request);
         }
         Ok(Value::Object(out))
     }
@@ -167,11 +190,14 @@ struct Rendered {
     method: String,
     path: String,
     body: String,
+    artifact: String,
 }
 
 struct Webhook {
     options: Options,
     instance: Arc<str>,
+    signer: Signer,
+    envelope: Envelope,
     http: HttpClient,
 }
 
@@ -182,7 +208,14 @@ impl Webhook {
             .remove(&*self.instance)
             .unwrap_or_else(|| Rendered { body: delivery.message().to_string(), ..Rendered::default() });
         if rendered.method.is_empty() {
-            rendered.method = "GET".into();
+            // Events are posted; the reference's default fits a plain request only.
+            rendered.method = if self.envelope == Envelope::None { "GET" } else { "POST" }.into();
+        }
+        if self.envelope != Envelope::None {
+            let source = &self.options.source;
+            let event =
+                webhook_envelope::event(self.envelope, delivery, source, &rendered.artifact, &rendered.body);
+            rendered.body = event.to_string();
         }
         // Joined as plain text, because a query in the URL has always ended up before the path.
         rendered.path = match rendered.path.as_str() {
@@ -192,8 +225,12 @@ impl Webhook {
         Ok(rendered)
     }
 
-    async fn attempt(&self, request: &Rendered, id: &str) -> Result<Reply, SendError> {
+    async fn attempt(&self, request: &Rendered, delivery: &Delivery<'_>) -> Result<Reply, SendError> {
         let mut http = self.http.request(&request.method, &request.path)?;
+        if self.envelope != Envelope::None {
+            http = http.header("Content-Type", webhook_envelope::CONTENT_TYPE)?;
+        }
+        let id = delivery.notice_id;
         if !id.is_empty() {
             // The same for every attempt: whoever honours it takes a notice once, even if our acknowledgement was lost.
             http = http.header(IDEMPOTENCY, id)?;
@@ -206,6 +243,9 @@ impl Webhook {
         }
         if let Some(basic) = &self.options.basic_auth {
             http = http.basic_auth(&basic.username, &basic.password)?;
+        }
+        for (name, value) in self.signer.headers(delivery.notice_id, delivery.now, request.body.as_bytes()) {
+            http = http.header(name, &value)?;
         }
         http.body(request.body.as_str()).send().await
     }
@@ -242,7 +282,7 @@ impl Service for Webhook {
         let request = self.request(delivery)?;
         let mut attempts = 1;
         let result = loop {
-            let result = self.attempt(&request, delivery.notice_id).await;
+            let result = self.attempt(&request, delivery).await;
             match self.pause(attempts, &result) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => break result,

@@ -171,25 +171,14 @@ impl Pages<'_> {
         self.left -= 1;
         let reply = self.api.exchange("GET", &path, self.accept, None).await?;
         // Only addresses of this API are followed: the token goes there.
-        self.next = reply
-            .header("link")
-            .and_then(next_page)
-            .and_then(|url| url.strip_prefix(self.api.base.as_str()))
-            .map(String::from);
+        self.next =
+            reply.next_page().and_then(|url| url.strip_prefix(self.api.base.as_str())).map(String::from);
         let items = match reply.json().unwrap_or_default() {
             Value::Array(items) => items,
             _ => Vec::new(),
         };
         Ok(Some(items))
     }
-}
-
-/// The address of the next page in a `Link` header.
-fn next_page(link: &str) -> Option<&str> {
-    link.split(',').find_map(|part| {
-        let (url, relation) = part.split_once(';')?;
-        relation.contains("rel=\"next\"").then(|| url.trim().trim_start_matches('<').trim_end_matches('>'))
-    })
 }
 
 /// How long to wait, if an answer is a primary or secondary rate limit.
