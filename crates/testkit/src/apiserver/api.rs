@@ -49,10 +49,10 @@ impl Api {
     }
 
     /// One request. A failed connection is the status 0.
-    pub async fn request(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Answer {
+    async fn request(&self, method: Method, path: &str, body: Option<(&str, String)>) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.header(header::CONTENT_TYPE, kind).body(body.to_string());
+        if let Some((kind, body)) = body {
+            request = request.header(header::CONTENT_TYPE, kind).body(body);
         }
         match request.send().await {
             Err(error) => (0, json!({"message": format!("{error:?}")})),
@@ -68,27 +68,32 @@ impl Api {
 
     /// Reads an object or a list.
     pub async fn get(&self, path: &str) -> Answer {
-        self.request(Method::GET, path, "", None).await
+        self.request(Method::GET, path, None).await
     }
 
     /// Creates an object in a collection.
     pub async fn create(&self, path: &str, object: &Value) -> Answer {
-        self.request(Method::POST, path, "application/json", Some(object)).await
+        self.request(Method::POST, path, Some(("application/json", object.to_string()))).await
     }
 
     /// Replaces an object.
     pub async fn replace(&self, path: &str, object: &Value) -> Answer {
-        self.request(Method::PUT, path, "application/json", Some(object)).await
+        self.request(Method::PUT, path, Some(("application/json", object.to_string()))).await
     }
 
     /// Changes an object by a JSON merge patch.
     pub async fn merge(&self, path: &str, patch: &Value) -> Answer {
-        self.request(Method::PATCH, path, "application/merge-patch+json", Some(patch)).await
+        self.request(Method::PATCH, path, Some(("application/merge-patch+json", patch.to_string()))).await
+    }
+
+    /// Applies a manifest on the server's side, as `kubectl apply --server-side` does.
+    pub async fn apply(&self, path: &str, manifest: &str) -> Answer {
+        self.request(Method::PATCH, path, Some(("application/apply-patch+yaml", manifest.into()))).await
     }
 
     /// Deletes an object.
     pub async fn delete(&self, path: &str) -> Answer {
-        self.request(Method::DELETE, path, "", None).await
+        self.request(Method::DELETE, path, None).await
     }
 
     /// An answer that must be a success.
@@ -117,7 +122,7 @@ impl Api {
     /// # Panics
     /// If the server refuses it.
     pub async fn set_status(&self, namespace: &str, name: &str, status: Value) -> Value {
-        let path = format!("{}/{name}/status", Api::rollouts(namespace));
+        let path = format!("{}/{name}/status?fieldManager=rollouts-controller", Api::rollouts(namespace));
         Api::done(self.merge(&path, &json!({"status": status})).await)
     }
 }
