@@ -61,9 +61,8 @@ async fn who_has_no_role_may_do_nothing_and_tokens_are_real() {
         "subjects": [{"kind": "ServiceAccount", "name": "herald", "namespace": namespace}],
     });
     Api::done(admin.create(&format!("{rbac}/rolebindings"), &binding).await);
-    let allowed = herald_testkit::apiserver::wait_for(Duration::from_secs(30), async || {
-        api.get(&path).await.0 == 200
-    });
+    let allowed =
+        herald_testkit::apiserver::wait_for(Duration::from_secs(30), async || api.get(&path).await.0 == 200);
     allowed.await.unwrap();
     assert_eq!(api.create(&path, &rollout("web")).await.0, 403);
 }
@@ -124,7 +123,9 @@ async fn the_proxy_passes_what_meets_no_fault() {
     assert_eq!(proxy.faulted(), 4);
 
     let watch = format!("{path}?watch=true&timeoutSeconds=1");
-    proxy.add(Rule::on("watch", "rollouts", Fault::WatchError { code: 410, reason: "Expired".into() }).times(1));
+    proxy.add(
+        Rule::on("watch", "rollouts", Fault::WatchError { code: 410, reason: "Expired".into() }).times(1),
+    );
     let (status, event) = api.get(&watch).await;
     assert_eq!((status, &event["type"], &event["object"]["code"]), (200, &json!("ERROR"), &json!(410)));
     proxy.add(Rule::on("watch", "rollouts", Fault::CutAfter(0)).times(1));
