@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use herald_outbox::{
-    Access, Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Outbox, OutboxError,
+    Access, Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Notice, Outbox, OutboxError,
     Outcome as Standing, SqliteOutbox, StateEntry, SystemClock,
 };
 use herald_sources::{ObjectKey, directory::Directory};
@@ -18,10 +18,11 @@ use tokio::sync::{Notify, watch};
 use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
-    operator::Health,
+    operator::{Health, MetricsArgs, Requests},
     pipeline::{
         configuration::{self, Active, Builder},
         deliver::Services,
+        delivery,
         engine::{Engine, Known, SCOPE},
         handles::{self, DurableHandles},
         report::Reporter,
@@ -66,6 +67,8 @@ pub(crate) struct RunArgs {
     /// Port of /metrics; 0 is none
     #[arg(long = "metricsPort", value_name = "PORT", default_value_t = 0, env = "HERALD_METRICS_PORT")]
     metrics_port: u16,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// Runs it.
@@ -114,8 +117,10 @@ impl<'a> Runner<'a> {
         let outbox = Arc::new(outbox);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
-        let reporter = Arc::new(Reporter::new(json));
-        let builder = Builder::new(Box::new(DurableHandles(handles.clone())));
+        let metrics = args.metrics.metrics();
+        let reporter = Arc::new(Reporter::counting(json, metrics.clone()));
+        let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
+            .observed_by(Arc::new(Requests(metrics.clone())));
         let empty = builder.build(&input::base_input(), None, &reporter);
         Ok(Runner {
             args,
@@ -127,7 +132,7 @@ impl<'a> Runner<'a> {
             handles,
             builder,
             active: watch::Sender::new(Arc::new(empty)),
-            health: Health::new(reporter.clone()),
+            health: Health::new(reporter.clone(), metrics),
             reporter,
             waiting: BTreeSet::new(),
             timers: BTreeMap::new(),
@@ -139,6 +144,7 @@ impl<'a> Runner<'a> {
         let first = self.outbox.get_state(BASELINE.0, BASELINE.1).await?.is_none();
         let silent = first && !self.args.once && !self.args.notify_existing;
         self.health.serve(&[self.args.healthz_port, self.args.metrics_port]).await?;
+        self.health.count_dead_letters(self.outbox.clone());
         self.scan()?;
         // Even a directory without a ConfigMap has a configuration: the catalog.
         self.configure()?;
@@ -155,7 +161,11 @@ impl<'a> Runner<'a> {
 
     fn courier(&self) -> Courier {
         let services = Services { active: self.active.subscribe() };
-        Courier::new(self.outbox.clone(), Arc::new(services), self.clock.clone(), CourierOptions::default())
+        let options = CourierOptions {
+            policies: delivery::policies(self.active.subscribe()),
+            ..CourierOptions::default()
+        };
+        Courier::new(self.outbox.clone(), Arc::new(services), self.clock.clone(), options)
             .observed_by(self.health.clone())
     }
 
@@ -280,7 +290,11 @@ impl<'a> Runner<'a> {
                 next.push(next_look);
             }
             let (now, instant) = (engine.now, Instant::now());
+            let stillborn = stillborn(&all);
             self.outbox.commit(all).await?;
+            for (notice, reason) in &stillborn {
+                self.health.stillborn(notice, reason);
+            }
             for (key, next_look) in group.into_iter().zip(next) {
                 // Waiting goes by a clock that does not jump.
                 let wait = next_look.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -312,6 +326,17 @@ impl<'a> Runner<'a> {
         self.swept = true;
         Ok(())
     }
+}
+
+/// The notices of a batch that are given up from the start, each with its reason.
+fn stillborn(batch: &Batch) -> Vec<(Notice, String)> {
+    let given_up = batch.done.iter().filter(|done| done.outcome == Standing::DeadLetter);
+    given_up
+        .filter_map(|done| {
+            let notice = batch.enqueue.iter().find(|notice| notice.id == done.id)?;
+            Some((Notice { payload: Vec::new(), ..notice.clone() }, done.reason.clone()))
+        })
+        .collect()
 }
 
 /// Returns at Ctrl-C or SIGTERM.

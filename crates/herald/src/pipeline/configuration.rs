@@ -1,17 +1,23 @@
 //! The configuration in force: built beside the old one, then swapped whole.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use herald_core::{
     config::{CONFIG_MAP, Config, ConfigInput, SECRET},
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Severity},
 };
 use herald_services::{
-    Environment, Instance, Registry, handles::Handles, http::HttpFactory, service::SharedHandles,
+    Environment, Instance, Registry,
+    handles::Handles,
+    http::{HttpFactory, Observer},
+    service::SharedHandles,
 };
 use herald_value::limits::Limits;
 
-use super::{report::Reporter, world::World};
+use super::{delivery, report::Reporter, world::World};
 use crate::{
     failure::Failure,
     input::{self, ConfigArgs},
@@ -21,24 +27,35 @@ use crate::{
 pub(crate) struct Active {
     pub(crate) config: Config,
     pub(crate) services: BTreeMap<String, Instance>,
+    /// How each service is delivered.
+    pub(crate) policies: delivery::Table,
 }
 
 /// Builds configurations.
 pub(crate) struct Builder {
     http: Arc<HttpFactory>,
     handles: Arc<SharedHandles>,
+    /// What stays in force where a new configuration is wrong about it.
+    policies: Mutex<delivery::Table>,
 }
 
 impl Builder {
     /// A builder; connections and handles stay over all configurations that it makes.
     pub(crate) fn new(handles: Box<dyn Handles>) -> Builder {
-        Builder { http: Arc::default(), handles: Arc::new(SharedHandles(handles)) }
+        Builder { http: Arc::default(), handles: Arc::new(SharedHandles(handles)), policies: Mutex::default() }
+    }
+
+    /// Tells this observer of every request to a service.
+    pub(crate) fn observed_by(mut self, observer: Arc<dyn Observer>) -> Builder {
+        self.http = Arc::new(HttpFactory::default().with_observer(observer));
+        self
     }
 
     /// The configuration of an input, with what was good in `earlier` where the new one is broken.
     pub(crate) fn build(&self, input: &ConfigInput, earlier: Option<&Config>, reporter: &Reporter) -> Active {
         let registry = Registry::standard();
         let (config, diagnostics) = Config::load(input, &registry, Limits::DEFAULT);
+        let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
         for diagnostic in &diagnostics {
             reporter.diagnostic(diagnostic);
         }
@@ -56,10 +73,20 @@ impl Builder {
             let name = service.name.as_str();
             match registry.build(&service.service_type, name, &service.options, &environment) {
                 Ok(instance) => drop(services.insert(name.to_owned(), instance)),
-                Err(error) => reporter.problem(&format!("{}, key {}: {error}", input.object, service.key)),
+                Err(error) => {
+                    errors += 1;
+                    reporter.problem(&format!("{}, key {}: {error}", input.object, service.key));
+                }
             }
         }
-        Active { config, services }
+        reporter.configured(&input.object, errors);
+        let mut earlier = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let (policies, diagnostics) = delivery::table(&config, input, &earlier);
+        for diagnostic in &diagnostics {
+            reporter.diagnostic(diagnostic);
+        }
+        earlier.clone_from(&policies);
+        Active { config, services, policies }
     }
 }
 

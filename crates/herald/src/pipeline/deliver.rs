@@ -7,7 +7,7 @@ use herald_outbox::{Attempted, Deliverer, FailureClass, Notice};
 use herald_services::{Delivery, ObjectRef, Reason};
 use tokio::sync::watch;
 
-use super::{configuration::Active, console, payload};
+use super::{configuration::Active, console, digest, payload};
 
 /// Delivers with the services of the configuration in force.
 pub(crate) struct Services {
@@ -16,6 +16,11 @@ pub(crate) struct Services {
 
 #[async_trait]
 impl Deliverer for Services {
+    fn digest(&self, notices: &[Notice]) -> Option<Vec<u8>> {
+        let active = self.active.borrow().clone();
+        digest::payload(&active.config, notices, jiff::Timestamp::now())
+    }
+
     async fn deliver(&self, notice: &Notice, _attempt: u32) -> Attempted {
         let active = self.active.borrow().clone();
         let notification = match payload::read(&notice.payload) {

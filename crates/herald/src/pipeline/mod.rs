@@ -8,6 +8,8 @@ pub(crate) mod configuration;
 pub(crate) mod console;
 pub(crate) mod decisions;
 pub(crate) mod deliver;
+pub(crate) mod delivery;
+pub(crate) mod digest;
 pub(crate) mod engine;
 pub(crate) mod handles;
 pub(crate) mod look;
