@@ -58,6 +58,21 @@ pub mod codes {
         SEND_NOTHING "HD020" "A condition names no template, so it never sends anything.";
         DUPLICATE_SERVICE "HD021" "Two services have the same instance name; the later key is used.";
         TIMING "HD022" "`for`, `resolve` or `repeatEvery` stand in a condition without a `when`.";
+        UNKNOWN_VARIABLE "HD023" "A template or an expression reads a variable that there is not.";
+        UNKNOWN_PATH "HD024" "A template or an expression reads a field that the object can't have.";
+        NEVER_TRUE "HD025" "A condition can never be true, or a part of it is always the same.";
+        RENDER_FAILS "HD026" "A template fails when it is rendered for sample rollouts.";
+        NO_VALUE "HD027" "A template prints `<no value>` for sample rollouts.";
+        RENDERED_JSON "HD028" "A field that must hold JSON renders to something else.";
+        JSON_ESCAPE "HD029" "Quotes or line breaks in a value break the JSON around it.";
+        TOO_LONG "HD030" "A rendered notification is larger than the service takes.";
+        DEPRECATED "HD031" "The service, or the way it is used, has come to its end.";
+        NEVER_FIRES "HD032" "A trigger has no `when`, and no event has its name, so it never fires.";
+        MANIFEST "HD033" "A manifest is not what Kubernetes or the notifications can use.";
+        COMPAT "HD034" "The reference behaves otherwise here.";
+        IGNORED_KEY "HD035" "A key of the ConfigMap is ignored, but looks as if it were meant.";
+        SECRET_DATA "HD036" "A value of the Secret can't be used as it stands.";
+        CREDENTIAL "HD037" "A credential stands in the ConfigMap, where everybody can read it.";
     }
 }
 
@@ -80,8 +95,10 @@ pub struct Diagnostic {
     pub key: Option<String>,
     /// Where in the key's value.
     pub at: Position,
-    /// The line of the value at that place.
+    /// The line of the value at that place, or that of the file where [`Diagnostic::in_file`] is known.
     pub source_line: String,
+    /// Where in the file, if that is known.
+    pub in_file: Option<Position>,
 }
 
 impl Diagnostic {
@@ -97,6 +114,7 @@ impl Diagnostic {
             key: None,
             at: Position::default(),
             source_line: String::new(),
+            in_file: None,
         }
     }
 
@@ -123,17 +141,22 @@ const SHOWN: usize = 160;
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}[{}]: {}", self.severity.as_str(), self.code, self.message)?;
-        let places = [self.file.as_deref(), Some(self.object.as_str()), self.key.as_deref()];
+        let file = match (self.file.as_deref(), self.in_file) {
+            (Some(file), Some(at)) => Some(format!("{file}:{}:{}", at.line, at.column)),
+            (file, _) => file.map(str::to_owned),
+        };
+        let places = [file.as_deref(), Some(self.object.as_str()), self.key.as_deref()];
         let mut place = places.into_iter().flatten().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ");
-        if !self.at.is_unknown() {
-            place.push_str(&format!(", line {}, column {}", self.at.line, self.at.column));
+        let at = self.in_file.unwrap_or(self.at);
+        if self.in_file.is_none() && !at.is_unknown() {
+            place.push_str(&format!(", line {}, column {}", at.line, at.column));
         }
-        let width = self.at.line.to_string().len();
+        let width = at.line.to_string().len();
         if !place.is_empty() {
             writeln!(f, "{:width$}--> {place}", "")?;
         }
-        if !self.at.is_unknown() && !self.source_line.trim().is_empty() {
-            let column = (self.at.column as usize).saturating_sub(1);
+        if !at.is_unknown() && !self.source_line.trim().is_empty() {
+            let column = (at.column as usize).saturating_sub(1);
             // A long line is shown from near the place on.
             let skip = if column < SHOWN { 0 } else { column - SHOWN / 2 };
             let shown: String = self
@@ -144,7 +167,7 @@ impl fmt::Display for Diagnostic {
                 .map(|c| if c.is_control() { ' ' } else { c })
                 .collect();
             writeln!(f, "{:width$} |", "")?;
-            writeln!(f, "{} | {}", self.at.line, shown.trim_end())?;
+            writeln!(f, "{} | {}", at.line, shown.trim_end())?;
             writeln!(f, "{:width$} | {:caret$}^", "", "", caret = column - skip)?;
         }
         if let Some(hint) = &self.hint {

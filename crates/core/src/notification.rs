@@ -69,7 +69,14 @@ impl RenderContext<'_> {
     /// Renders one field. Bytes that are not UTF-8 become U+FFFD, as no service can carry them.
     pub fn text(&self, field: &TemplateText) -> Result<String, RenderError> {
         let mut out = Vec::new();
-        field.template.render(self.vars, self.limits, &mut out)?;
+        field.template.render(self.vars, self.limits, &mut out).map_err(|mut error| {
+            // The place in the ConfigMap's value is what people look for.
+            if !field.at.is_unknown() {
+                let at = field.at.within(error.line, error.column);
+                (error.line, error.column) = (at.line, at.column);
+            }
+            error
+        })?;
         Ok(String::from_utf8(out).unwrap_or_else(|e| herald_value::lossy(e.as_bytes()).into_owned()))
     }
 }

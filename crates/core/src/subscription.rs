@@ -187,10 +187,9 @@ impl Collector<'_> {
 
     fn check_names(&mut self, key: &str, triggers: &[TriggerName], service: &ServiceName, named: bool) {
         if self.config.service(service.as_str()).is_none() {
-            let message = format!("there is no service `{service}`");
+            let (message, hint) = self.config.unknown_service(service);
             let mut diagnostic = Diagnostic::new(Severity::Warning, codes::UNKNOWN_SERVICE, message);
-            let near = nearest(service.as_str(), self.config.services().map(|s| s.name.as_str()));
-            diagnostic.hint = near.map(|near| format!("did you mean `{near}`?"));
+            diagnostic.hint = hint;
             self.tell(key, diagnostic);
         }
         for trigger in triggers.iter().filter(|_| named) {

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     commands::{
-        catalog, complete_words, completion, deliveries, eval, explain, man, outbox, replay, run, template,
-        trigger, version,
+        catalog, complete_words, completion, deliveries, eval, explain, lint, man, outbox, replay, run,
+        template, test, trigger, version,
     },
     failure::Outcome,
     input::ConfigArgs,
@@ -41,6 +41,10 @@ enum Command {
     Trigger(trigger::TriggerArgs),
     /// Say why a notification was sent, or not
     Explain(explain::ExplainArgs),
+    /// Test a configuration: given these objects, expect these notices
+    Test(test::TestArgs),
+    /// Check a configuration and the manifests that subscribe to it
+    Lint(lint::LintArgs),
     /// Evaluate a template or an expression
     Eval(eval::EvalArgs),
     /// Print the built-in triggers and templates as a ConfigMap
@@ -70,6 +74,8 @@ impl Cli {
             Command::Template(args) => template::run(&args, &self.config),
             Command::Trigger(args) => trigger::run(&args, &self.config),
             Command::Explain(args) => explain::run(&args, &self.config),
+            Command::Test(args) => test::run(&args, &self.config),
+            Command::Lint(args) => lint::run(&args, &self.config),
             Command::Eval(args) => eval::run(&args),
             Command::Catalog(args) => catalog::run(&args),
             Command::Deliveries(args) => deliveries::run(&args),

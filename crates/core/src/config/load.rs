@@ -1,7 +1,7 @@
 //! From the data of a ConfigMap to a [`Config`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -56,6 +56,7 @@ pub(super) fn load(
         layer: Layer::Program,
         key: "",
         text: "",
+        places: HashMap::new(),
     };
     for (name, service_type) in &input.provided {
         let options = Node { kind: Kind::Null, at: Position::default() };
@@ -82,6 +83,8 @@ struct Loader<'a> {
     layer: Layer,
     key: &'a str,
     text: &'a str,
+    /// Where names first stand, by key of the ConfigMap.
+    places: HashMap<(String, String), Position>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +107,9 @@ struct SubscriptionSpec {
     recipients: Vec<Located<String>>,
     triggers: Vec<Located<String>>,
     selector: Located<String>,
+    /// How they are delivered: whoever delivers reads it.
+    #[allow(dead_code, reason = "only that the key is known counts here")]
+    delivery: serde::de::IgnoredAny,
 }
 
 impl<'a> Loader<'a> {
@@ -158,7 +164,10 @@ impl<'a> Loader<'a> {
                 Some(node)
             }
             Err(error) => {
-                self.error(codes::YAML, error.message, error.at);
+                let mut diagnostic =
+                    Diagnostic::new(Severity::Error, codes::YAML, error.message.clone()).at(self.text, error.at);
+                diagnostic.hint = yaml::advice(&error, self.text);
+                self.tell(diagnostic);
                 None
             }
         }
@@ -421,7 +430,11 @@ impl<'a> Loader<'a> {
         let mut names = Vec::with_capacity(texts.len());
         for text in texts {
             match text.value.trim().parse::<T>() {
-                Ok(name) => names.push(name),
+                Ok(name) => {
+                    let name_of = (self.key.to_owned(), text.value.trim().to_owned());
+                    self.places.entry(name_of).or_insert(text.at);
+                    names.push(name);
+                }
                 Err(error) => self.error(code, error.to_string(), text.at),
             }
         }
@@ -458,6 +471,18 @@ impl<'a> Loader<'a> {
             }
         };
         for item in items {
+            // `- slack: ops`, with a blank behind the colon, is a map in YAML, and as text it names nobody.
+            let recipients = item.get("recipients").map(Node::items).unwrap_or_default();
+            if let Some(map) = recipients.iter().find(|recipient| !recipient.entries().is_empty()) {
+                let Some((service, _, to)) = map.entries().first() else { continue };
+                let to = to.text().unwrap_or("<recipient>");
+                self.tell(
+                    Diagnostic::new(Severity::Error, codes::SUBSCRIPTION, "a recipient is text, but this is a map")
+                        .hint(format!("write `{service}:{to}`, without a blank behind the colon"))
+                        .at(self.text, map.at),
+                );
+                continue;
+            }
             let Some(spec) = self.decoded::<SubscriptionSpec>(codes::SUBSCRIPTION, item) else { continue };
             // A selector that cannot be read must not select everything.
             let selector = match Selector::parse(&spec.selector.value) {
@@ -487,6 +512,11 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Where a name stands in the value of a key.
+    fn place(&self, key: &str, name: &str, otherwise: Position) -> Position {
+        self.places.get(&(key.to_owned(), name.to_owned())).copied().unwrap_or(otherwise)
+    }
+
     /// What only the whole configuration can tell: names that lead nowhere.
     fn cross_check(&mut self) {
         let mut told = Vec::new();
@@ -505,6 +535,7 @@ impl<'a> Loader<'a> {
                     };
                     let hint = nearest(name.as_str(), self.parts.templates.keys().map(TemplateName::as_str))
                         .map(|near| format!("did you mean `{near}`?"));
+                    let at = self.place(&key, name.as_str(), condition.at);
                     told.push((
                         trigger.layer,
                         key,
@@ -512,7 +543,7 @@ impl<'a> Loader<'a> {
                         codes::UNKNOWN_TEMPLATE,
                         message,
                         hint,
-                        condition.at,
+                        at,
                     ));
                 }
             }
@@ -525,6 +556,7 @@ impl<'a> Loader<'a> {
                     let hint = nearest(name.as_str(), self.parts.triggers.keys().map(TriggerName::as_str))
                         .map(|near| format!("did you mean `{near}`?"));
                     let key = "subscriptions".to_owned();
+                    let at = self.place(&key, name.as_str(), subscription.at);
                     told.push((
                         Layer::ConfigMap,
                         key,
@@ -532,17 +564,16 @@ impl<'a> Loader<'a> {
                         codes::UNKNOWN_TRIGGER,
                         message,
                         hint,
-                        subscription.at,
+                        at,
                     ));
                 }
             }
             for destination in &subscription.destinations {
                 let service = &destination.service;
                 if !self.parts.services.contains_key(service) {
-                    let message = format!("there is no service `{service}`");
-                    let hint = nearest(service.as_str(), self.parts.services.keys().map(ServiceName::as_str))
-                        .map(|near| format!("did you mean `{near}`?"));
+                    let (message, hint) = unknown_service(&self.parts, service);
                     let key = "subscriptions".to_owned();
+                    let at = self.place(&key, &destination.to_string(), subscription.at);
                     told.push((
                         Layer::ConfigMap,
                         key,
@@ -550,7 +581,7 @@ impl<'a> Loader<'a> {
                         codes::UNKNOWN_SERVICE,
                         message,
                         hint,
-                        subscription.at,
+                        at,
                     ));
                 }
             }
@@ -567,13 +598,18 @@ impl<'a> Loader<'a> {
                     .map(|(s, names)| (format!("defaultTriggers.{s}"), names)),
             );
         let empty: Arc<str> = "".into();
+        let sources: BTreeMap<String, Arc<str>> = (self.input.data.iter())
+            .filter(|(key, _)| key.starts_with("defaultTriggers"))
+            .map(|(key, text)| (key.clone(), text.as_str().into()))
+            .collect();
         for (key, names) in defaults {
             for name in names.iter().filter(|name| !self.parts.triggers.contains_key(*name)) {
                 let hint = nearest(name.as_str(), self.parts.triggers.keys().map(TriggerName::as_str))
                     .map(|near| format!("did you mean `{near}`?"));
                 let message = format!("there is no trigger `{name}`");
-                let at = Position::default();
-                told.push((Layer::ConfigMap, key.clone(), &empty, codes::UNKNOWN_TRIGGER, message, hint, at));
+                let at = self.place(&key, name.as_str(), Position::default());
+                let source = sources.get(&key).unwrap_or(&empty);
+                told.push((Layer::ConfigMap, key.clone(), source, codes::UNKNOWN_TRIGGER, message, hint, at));
             }
         }
         let mut findings = Vec::with_capacity(told.len());
@@ -590,5 +626,34 @@ impl<'a> Loader<'a> {
             findings.push(diagnostic);
         }
         self.found.extend(findings);
+    }
+}
+
+/// What to say about a service that a subscription names and that can't be used.
+pub(crate) fn unknown_service(parts: &Parts, service: &ServiceName) -> (String, Option<String>) {
+    let configures = |key: &&String| {
+        let rest = key.strip_prefix("service.");
+        rest.is_some_and(|rest| rest.rsplit('.').next() == Some(service.as_str()))
+    };
+    match parts.broken.iter().find(configures) {
+        Some(key) => (
+            format!("the service `{service}` can't be used, as `{key}` is wrong"),
+            Some(format!("see what is said about `{key}`")),
+        ),
+        None => {
+            let near = nearest(service.as_str(), parts.services.keys().map(ServiceName::as_str));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    let own = parts.services.values().filter(|known| known.layer == Layer::ConfigMap);
+                    let own: Vec<&str> = own.map(|known| known.name.as_str()).collect();
+                    match own.as_slice() {
+                        [] => format!("configure it with the key `service.{service}` or `service.<type>.{service}`"),
+                        own => format!("configured are {}", own.join(", ")),
+                    }
+                }
+            };
+            (format!("there is no service `{service}`"), Some(hint))
+        }
     }
 }

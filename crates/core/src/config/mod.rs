@@ -296,6 +296,11 @@ impl Config {
         self.parts.services.get(name)
     }
 
+    /// What to say about a service that there is not, or not in a usable form, and what to do about it.
+    pub fn unknown_service(&self, service: &ServiceName) -> (String, Option<String>) {
+        load::unknown_service(&self.parts, service)
+    }
+
     /// All service instances, by name.
     pub fn services(&self) -> impl Iterator<Item = &ServiceConfig> {
         self.parts.services.values()

@@ -196,6 +196,36 @@ pub fn parse_all(text: &str) -> Result<Vec<Node>, YamlError> {
     twice.into_iter().next().map_or(Ok(nodes), Err)
 }
 
+/// Parses all documents of a text as far as it goes: the documents, keys that come twice, and what ended it.
+pub fn parse_all_lenient(text: &str) -> (Vec<Node>, Vec<YamlError>, Option<YamlError>) {
+    let mut twice = Vec::new();
+    let mut nodes = Vec::new();
+    let error = parse::each(text, &mut twice, &mut nodes).err();
+    (nodes, twice, error)
+}
+
+/// What to do about a text that is no YAML, as far as the line at which it ended tells.
+pub fn advice(error: &YamlError, text: &str) -> Option<String> {
+    let lines = || text.lines().take(error.at.line as usize).skip((error.at.line as usize).saturating_sub(2));
+    for line in lines().collect::<Vec<_>>().into_iter().rev() {
+        let indent = line.len() - line.trim_start().len();
+        if line.get(..indent).is_some_and(|blank| blank.contains('\t')) {
+            return Some("YAML takes no tabs for indentation; use blanks".into());
+        }
+        let value = line.split_once(": ").map_or(line.trim_start_matches(['-', ' ']), |(_, value)| value.trim());
+        if value.starts_with("{{") {
+            return Some("put the text into quotes: a value that begins with `{{` is a map in YAML".into());
+        }
+        if value.starts_with(['@', '`', '%']) {
+            return Some("put the text into quotes: it begins with a character that means something in YAML".into());
+        }
+        if !value.starts_with(['"', '\'', '|', '>', '[', '{']) && value.contains(": ") {
+            return Some("put the text into quotes: `: ` in it makes it a map".into());
+        }
+    }
+    None
+}
+
 /// Decodes a node into a type with Go's rules: field names match without regard to case, unknown fields are
 /// ignored, null is as good as missing. More is accepted than Go does: a text field takes any scalar as written
 /// and a list or map as compact JSON, a bool or number field takes a quoted one. Maps keep their keys' case.

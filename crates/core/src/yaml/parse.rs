@@ -10,6 +10,8 @@ use super::{Kind, Node, Position, YamlError, scalar};
 pub const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
 /// How deep lists and maps may nest.
 pub const MAX_DEPTH: usize = 200;
+/// How many keys that come twice are told.
+const MAX_DUPLICATES: usize = 20;
 /// How many nodes, and how many kilobytes, aliases may add in all.
 pub const MAX_EXPANSION: usize = 100_000;
 
@@ -26,13 +28,18 @@ pub(super) fn first(text: &str, twice: &mut Vec<YamlError>) -> Result<Node, Yaml
 /// All documents that are not empty.
 pub(super) fn all(text: &str, twice: &mut Vec<YamlError>) -> Result<Vec<Node>, YamlError> {
     let mut found = Vec::new();
+    each(text, twice, &mut found)?;
+    Ok(found)
+}
+
+/// All documents that are not empty, up to the first that can't be read.
+pub(super) fn each(text: &str, twice: &mut Vec<YamlError>, found: &mut Vec<Node>) -> Result<(), YamlError> {
     run(text, twice, |node| {
         if !node.is_null() {
             found.push(node);
         }
         true
-    })?;
-    Ok(found)
+    })
 }
 
 fn run(
@@ -216,10 +223,13 @@ impl Builder<'_> {
                     merge_sources(built.node, at, &mut map.merges)?;
                 } else if let Some(entry) = map.index.get(&key).and_then(|i| map.entries.get_mut(*i)) {
                     let line = entry.1.line;
-                    self.twice.push(YamlError::new(
-                        format!("the key `{key}` is already set in this map, at line {line}"),
-                        at,
-                    ));
+                    // Thousands of them help nobody, and each is shown with its line.
+                    if self.twice.len() < MAX_DUPLICATES {
+                        self.twice.push(YamlError::new(
+                            format!("the key `{key}` is already set in this map, at line {line}"),
+                            at,
+                        ));
+                    }
                     *entry = (key, at, built.node);
                 } else {
                     map.index.insert(key.clone(), map.entries.len());
