@@ -3,29 +3,115 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use herald_outbox::{Notice, Observer};
-use herald_web::{Operator, metrics::Metrics};
+use clap::Args;
+use herald_core::lifecycle::reasons;
+use herald_outbox::{Filter, Notice, Observer, Outbox, Outcome};
+use herald_services::http;
+use herald_web::{
+    Operator,
+    metrics::{Attempt, Compat, Lifecycle, Metrics},
+};
 use jiff::Timestamp;
 
 use crate::{failure::Failure, pipeline::report::Reporter};
 
+/// How often dead letters are counted, and how many at most.
+const COUNTING: (Duration, u32) = (Duration::from_secs(30), 1000);
+
+/// Which metrics there are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MetricsArgs {
+    /// Also serve the metrics of Argo Rollouts and its notifications engine, under their names
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "HERALD_COMPAT_METRICS",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    compat_metrics: bool,
+    /// Prefix of the metrics of the notifications engine
+    #[arg(long, value_name = "PREFIX", env = "HERALD_METRICS_PREFIX", default_value = "argo_rollouts")]
+    metrics_prefix: String,
+    /// Name each Rollout in the metrics of Argo Rollouts; turn it off where there are too many
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "HERALD_METRICS_OBJECT_LABELS",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    metrics_object_labels: bool,
+}
+
+impl MetricsArgs {
+    /// The metrics that are wanted.
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        let compat = self.compat_metrics.then(|| Compat::new(&self.metrics_prefix, self.metrics_object_labels));
+        Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), compat))
+    }
+}
+
+/// Is told of each notice that is given up, with the reason as a sentence.
+pub(crate) type GivenUp = Box<dyn Fn(&Notice, &str) + Send + Sync>;
+
 /// The state that operators ask about.
 pub(crate) struct Health {
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     ready: AtomicBool,
     reporter: Arc<Reporter>,
+    given_up: OnceLock<GivenUp>,
 }
 
 impl Health {
-    pub(crate) fn new(reporter: Arc<Reporter>) -> Arc<Health> {
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
-        Arc::new(Health { metrics, ready: AtomicBool::new(false), reporter })
+    /// Nothing is ready yet. The reporter counts in the same metrics.
+    pub(crate) fn new(reporter: Arc<Reporter>, metrics: Arc<Metrics>) -> Arc<Health> {
+        Arc::new(Health { metrics, ready: AtomicBool::new(false), reporter, given_up: OnceLock::new() })
+    }
+
+    /// The numbers.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Whom to tell of notices that are given up, besides the log: Kubernetes Events. The first one stays.
+    pub(crate) fn tell_given_up(&self, told: GivenUp) {
+        let _ = self.given_up.set(told);
+    }
+
+    /// A notice was given up before any attempt.
+    pub(crate) fn stillborn(&self, notice: &Notice, reason: &str) {
+        self.metrics.dead_letter(&attempt(notice), "undeliverable");
+        if let Some(told) = self.given_up.get() {
+            told(notice, reason);
+        }
+    }
+
+    /// Counts dead letters now and then, until the program ends.
+    pub(crate) fn count_dead_letters(self: &Arc<Self>, outbox: Arc<dyn Outbox>) {
+        let metrics = self.metrics.clone();
+        tokio::spawn(async move {
+            loop {
+                let filter =
+                    Filter { outcome: Some(Outcome::DeadLetter), limit: Some(COUNTING.1), ..Filter::default() };
+                if let Ok(found) = outbox.list(filter).await {
+                    metrics.dead_letters(found.len());
+                }
+                tokio::time::sleep(COUNTING.0).await;
+            }
+        });
     }
 
     /// The first look is done.
@@ -65,13 +151,26 @@ impl Operator for Health {
     }
 }
 
+fn attempt(notice: &Notice) -> Attempt<'_> {
+    let reason = reasons::of_trigger(&notice.trigger);
+    Attempt {
+        namespace: &notice.object.namespace,
+        name: &notice.object.name,
+        trigger: &notice.trigger,
+        service: &notice.service,
+        lifecycle: reason
+            .map(|reason| Lifecycle { event_type: reason.event_type.as_str(), reason: reason.reason }),
+    }
+}
+
 impl Observer for Health {
     fn attempted(&self, notice: &Notice, outcome: &str, took: Duration) {
-        self.metrics.attempted(&notice.service, outcome, took);
+        let failure = (outcome != Outcome::Delivered.label()).then_some(outcome);
+        self.metrics.attempted(&attempt(notice), failure, took);
     }
 
-    fn dead_letter(&self, notice: &Notice, reason: &str) {
-        self.metrics.dead_letter(&notice.service);
+    fn given_up(&self, notice: &Notice, reason: &str, answer: &str) {
+        self.metrics.dead_letter(&attempt(notice), reason);
         tracing::error!(
             rollout = format!("{}/{}", notice.object.namespace, notice.object.name),
             trigger = notice.trigger,
@@ -79,10 +178,26 @@ impl Observer for Health {
             delivery_id = notice.id,
             "given up: {reason}"
         );
+        if let Some(told) = self.given_up.get() {
+            told(notice, if answer.is_empty() { reason } else { answer });
+        }
     }
 
     fn backlog(&self, waiting: u64, oldest: Option<Timestamp>) {
         let age = oldest.map_or(0.0, |oldest| Timestamp::now().duration_since(oldest).as_secs_f64());
         self.metrics.backlog(waiting, age.max(0.0));
+    }
+}
+
+/// Counts the requests to services.
+pub(crate) struct Requests(pub(crate) Arc<Metrics>);
+
+impl http::Observer for Requests {
+    fn called(&self, call: &http::Call<'_>) {
+        let code = match call.outcome {
+            Ok(status) => status.to_string(),
+            Err(reason) => reason.label().to_owned(),
+        };
+        self.0.requested(call.service_type, &code, call.elapsed, call.sent, call.received);
     }
 }

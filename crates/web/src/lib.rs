@@ -98,8 +98,7 @@ mod tests {
     async fn answers_operators() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let metrics = Metrics::new("1.2.3");
-        metrics.attempted("slack", "delivered", std::time::Duration::from_millis(20));
+        let metrics = Metrics::new("1.2.3", None);
         metrics.backlog(3, 1.5);
         tokio::spawn(serve(listener, Arc::new(Waiting(metrics)), std::future::pending()));
         assert!(ask(address, "/healthz").await.ends_with("ok"));
@@ -107,7 +106,6 @@ mod tests {
         assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("the first look"), "{ready}");
         let text = ask(address, "/metrics").await;
         for line in [
-            "herald_deliveries_total{service=\"slack\",reason=\"delivered\"} 1",
             "herald_outbox_pending 3",
             "herald_outbox_oldest_seconds 1.5",
             "herald_build_info{version=\"1.2.3\"} 1",

@@ -65,6 +65,7 @@ impl Engine<'_> {
         let kept = why.as_ref().and_then(|why| decisions::keep(why, &key, &mut assessed.known));
         let Assessed { known, mut decision, shaped, .. } = assessed;
         configuration::tell(std::mem::take(&mut decision.diagnostics), look, self.reporter);
+        self.reporter.evaluated(&decision.chains);
         let next_look = decision.next_look.filter(|_| matches!(look.rollout, Subject::Present(_)));
         let uid = text(&shaped, &["metadata", "uid"]);
         let mut batch = self.commit(look, uid, key, known, decision, why.as_ref());

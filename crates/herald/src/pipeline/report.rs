@@ -2,22 +2,48 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use herald_core::diagnostic::{Diagnostic, Severity};
+use herald_core::{
+    decide::{Chain, GateName},
+    diagnostic::{Diagnostic, Severity},
+};
+use herald_web::metrics::Metrics;
 
 /// What was told already.
 #[derive(Default)]
 pub(crate) struct Reporter {
     told: Mutex<BTreeSet<String>>,
     json: bool,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Reporter {
-    /// A reporter that has told nothing.
-    pub(crate) fn new(json: bool) -> Reporter {
-        Reporter { json, ..Reporter::default() }
+    /// A reporter that has told nothing, and counts in these metrics.
+    pub(crate) fn counting(json: bool, metrics: Arc<Metrics>) -> Reporter {
+        Reporter { json, metrics: Some(metrics), ..Reporter::default() }
+    }
+
+    /// Counts the conditions that were looked at: once for an object, however many destinations there are.
+    pub(crate) fn evaluated(&self, chains: &[Chain]) {
+        let Some(metrics) = &self.metrics else { return };
+        let mut seen = BTreeSet::new();
+        for chain in chains {
+            let holds = |name: GateName| chain.gates.iter().find(|gate| gate.name == name);
+            let gate = holds(GateName::Condition).or_else(|| holds(GateName::Happened));
+            let Some(gate) = gate else { continue };
+            if seen.insert((&chain.trigger, chain.condition, &chain.occurrence)) {
+                metrics.evaluated(chain.trigger.as_str(), gate.passed);
+            }
+        }
+    }
+
+    /// Counts a configuration that was read, and its parts that can't be used.
+    pub(crate) fn configured(&self, object: &str, errors: usize) {
+        if let Some(metrics) = &self.metrics {
+            metrics.configured(object, errors);
+        }
     }
 
     /// Tells a finding if it is more than a note, and wasn't told before.

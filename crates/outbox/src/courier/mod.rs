@@ -64,6 +64,10 @@ pub trait Observer: Send + Sync + 'static {
     fn attempted(&self, _notice: &Notice, _outcome: &str, _took: Duration) {}
     /// A notice became a dead letter.
     fn dead_letter(&self, _notice: &Notice, _reason: &str) {}
+    /// The same, with what the other side said last, without secrets.
+    fn given_up(&self, notice: &Notice, reason: &str, _answer: &str) {
+        self.dead_letter(notice, reason);
+    }
     /// So many notices were done without a delivery of their own, as `muted` or `grouped`.
     fn done(&self, _outcome: Outcome, _count: usize) {}
     /// How many wait, and since when the oldest does; now and then.

@@ -471,7 +471,7 @@ impl Run {
             let told = catch_unwind(AssertUnwindSafe(|| {
                 observer.attempted(notice, reason, flight.took);
                 if verdict == Verdict::GiveUp {
-                    observer.dead_letter(notice, reason);
+                    observer.given_up(notice, reason, &answer);
                 }
             }));
             if told.is_err() {
