@@ -10,7 +10,9 @@ mod operator;
 mod output;
 mod pipeline;
 mod scene;
+mod simulation;
 mod style;
+mod suite;
 mod table;
 
 use std::process::ExitCode;

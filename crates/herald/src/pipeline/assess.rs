@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::look::{Look, text};
 
 /// What is known of a Rollout from one look to the next.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) namespace: String,
     pub(crate) name: String,

@@ -34,6 +34,13 @@ pub(crate) struct Engine<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// What weighing a look needs: nothing is read or stored.
+pub(crate) struct Weigher<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) reporter: &'a Reporter,
+    pub(crate) now: Timestamp,
+}
+
 impl Engine<'_> {
     /// What is to be committed after a look, and when to look again even if nothing changes. `silent` records what is
     /// already true without telling it.
@@ -46,9 +53,12 @@ impl Engine<'_> {
         let known = self.outbox.get_state(SCOPE, &key).await?;
         // What can't be read is as good as never seen; it is told at most once more.
         let known: Option<Known> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(self.weigh(look, key, known, silent))
+        let weigher = Weigher { config: self.config, reporter: self.reporter, now: self.now };
+        Ok(weigher.weigh(look, key, known, silent))
     }
+}
 
+impl Weigher<'_> {
     /// What follows from a look and what was known, without reading or storing anything.
     pub(crate) fn weigh(
         &self,

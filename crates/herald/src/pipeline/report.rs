@@ -17,6 +17,7 @@ pub(crate) struct Reporter {
     told: Mutex<BTreeSet<String>>,
     json: bool,
     metrics: Option<Arc<Metrics>>,
+    quiet: bool,
 }
 
 impl Reporter {
@@ -46,6 +47,11 @@ impl Reporter {
         }
     }
 
+    /// A reporter that counts only.
+    pub(crate) fn quiet() -> Reporter {
+        Reporter { quiet: true, ..Reporter::default() }
+    }
+
     /// Tells a finding if it is more than a note, and wasn't told before.
     pub(crate) fn diagnostic(&self, diagnostic: &Diagnostic) {
         if diagnostic.severity != Severity::Note {
@@ -60,7 +66,7 @@ impl Reporter {
 
     fn tell(&self, text: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !told.insert(text.to_owned()) {
+        if !told.insert(text.to_owned()) || self.quiet {
             return;
         }
         if self.json {
