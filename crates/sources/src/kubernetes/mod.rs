@@ -1,5 +1,10 @@
 //! A cluster, through the Kubernetes API.
 
 pub mod annotate;
+mod backoff;
+pub mod client;
 pub mod event_writer;
 pub mod limit;
+pub mod watch;
+
+pub use kube::Client;

@@ -1,0 +1,394 @@
+//! Watching one kind of object: a list in pages, then its changes, for ever.
+//!
+//! Objects stream through: nothing is kept here but the version to go on from. Whatever goes wrong ends in going on,
+//! with a new list where the server has forgotten the version (410).
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::AsyncBufReadExt as _;
+use herald_value::{
+    Value,
+    json::{Numbers, decode},
+};
+use kube::Client;
+use tokio::sync::{Notify, mpsc};
+
+use super::backoff::Backoff;
+
+/// A kind of object, as the API server knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Resource {
+    /// Its group; empty for the core one.
+    pub group: String,
+    /// Its version.
+    pub version: String,
+    /// Its plural name in paths.
+    pub plural: String,
+    /// Its kind.
+    pub kind: String,
+}
+
+impl Resource {
+    /// A kind, with its plural name.
+    pub fn new(group: &str, version: &str, plural: &str, kind: &str) -> Resource {
+        Resource { group: group.into(), version: version.into(), plural: plural.into(), kind: kind.into() }
+    }
+
+    /// The path of its objects, in a namespace or in all of them.
+    pub fn path(&self, namespace: Option<&str>) -> String {
+        let root = if self.group.is_empty() { "/api" } else { "/apis/" };
+        let namespaces = namespace.map(|name| format!("/namespaces/{name}")).unwrap_or_default();
+        format!("{root}{}/{}{namespaces}/{}", self.group, self.version, self.plural)
+    }
+
+    /// Group and version as objects write them.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        write!(f, "{}{dot}{}", self.plural, self.group)
+    }
+}
+
+/// Which objects of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// One namespace, or all.
+    pub namespace: Option<String>,
+    /// A label selector.
+    pub labels: Option<String>,
+    /// A field selector.
+    pub fields: Option<String>,
+}
+
+/// What is heard of the objects of a kind.
+#[derive(Debug)]
+pub enum Heard {
+    /// A list begins: what is not in it by its end is gone.
+    Listing,
+    /// A part of a list.
+    Listed(Vec<Value>),
+    /// The list is complete. `whole` is false where the kind does not exist, or may not be read.
+    Synced {
+        /// Whether objects could be read at all.
+        whole: bool,
+    },
+    /// An object is new or different.
+    Changed(Value),
+    /// An object is gone; as it was last.
+    Deleted(Value),
+}
+
+/// Why asking failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The server has forgotten the version.
+    #[error("the server has forgotten the version")]
+    Expired,
+    /// There is no such kind.
+    #[error("the kind {0} does not exist in this cluster")]
+    NoSuchKind(String),
+    /// It may not be read.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Is told how it goes.
+pub trait WatchObserver: Send + Sync + 'static {
+    /// A list was asked for.
+    fn listed(&self, _resource: &Resource) {}
+    /// A watch had to be begun again, and why.
+    fn restarted(&self, _resource: &Resource, _why: &str) {}
+    /// Something was heard: the loop is alive.
+    fn alive(&self) {}
+}
+
+impl WatchObserver for () {}
+
+/// One kind to watch.
+#[derive(Clone)]
+pub struct Watch {
+    /// The connection.
+    pub client: Client,
+    /// The kind.
+    pub resource: Resource,
+    /// Which objects.
+    pub selection: Selection,
+    /// Objects in a page of a list.
+    pub page: u32,
+    /// Asks for a new list.
+    pub again: Arc<Notify>,
+    /// Is told how it goes.
+    pub observer: Arc<dyn WatchObserver>,
+}
+
+/// The longest line of a watch: an object has at most 3 MiB.
+const LONGEST_LINE: usize = 16 << 20;
+
+/// How long a kind that doesn't exist, or may not be read, is left alone.
+const ABSENT: Duration = Duration::from_secs(60);
+
+impl Watch {
+    /// Tells what is heard until the receiver is dropped.
+    pub async fn run(self, tell: mpsc::Sender<Heard>) {
+        let mut backoff = Backoff::default();
+        while !tell.is_closed() {
+            let began = Instant::now();
+            match self.list_and_watch(&tell, &mut backoff).await {
+                Ok(()) => return,
+                Err(WatchError::Expired) => self.observer.restarted(&self.resource, "expired"),
+                Err(error @ (WatchError::NoSuchKind(_) | WatchError::Forbidden(_))) => {
+                    tracing::warn!(kind = %self.resource, "not watched for now: {error}");
+                    self.observer.restarted(&self.resource, "unreadable");
+                    if tell.send(Heard::Synced { whole: false }).await.is_err() {
+                        return;
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(ABSENT) => {}
+                        () = self.again.notified() => {}
+                        () = tell.closed() => return,
+                    }
+                }
+                Err(WatchError::Other(why)) => {
+                    if began.elapsed() > Duration::from_secs(60) {
+                        backoff = Backoff::default();
+                    }
+                    let wait = backoff.next();
+                    tracing::warn!(kind = %self.resource, "{why}; asking again in {wait:.1?}");
+                    self.observer.restarted(&self.resource, "failed");
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = tell.closed() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// `Ok` once nobody listens any more.
+    async fn list_and_watch(
+        &self,
+        tell: &mpsc::Sender<Heard>,
+        backoff: &mut Backoff,
+    ) -> Result<(), WatchError> {
+        if tell.send(Heard::Listing).await.is_err() {
+            return Ok(());
+        }
+        let mut version = String::new();
+        let mut after = String::new();
+        loop {
+            let (objects, next, at) = self.page(&after).await?;
+            self.observer.alive();
+            version = if version.is_empty() { at } else { version };
+            if tell.send(Heard::Listed(objects)).await.is_err() {
+                return Ok(());
+            }
+            after = next;
+            if after.is_empty() {
+                break;
+            }
+        }
+        if tell.send(Heard::Synced { whole: true }).await.is_err() {
+            return Ok(());
+        }
+        *backoff = Backoff::default();
+        loop {
+            let watched = tokio::select! {
+                watched = self.watch(&mut version, tell) => watched,
+                // A new list, as asked for.
+                () = self.again.notified() => return Err(WatchError::Expired),
+                () = tell.closed() => return Ok(()),
+            };
+            match watched {
+                Ok(true) => *backoff = Backoff::default(),
+                Ok(false) => return Ok(()),
+                Err(WatchError::Other(why)) => {
+                    let wait = backoff.next();
+                    tracing::debug!(kind = %self.resource, "watch: {why}; going on in {wait:.1?}");
+                    self.observer.restarted(&self.resource, "interrupted");
+                    tokio::time::sleep(wait).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn query(&self) -> form_urlencoded::Serializer<'static, String> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(labels) = &self.selection.labels {
+            query.append_pair("labelSelector", labels);
+        }
+        if let Some(fields) = &self.selection.fields {
+            query.append_pair("fieldSelector", fields);
+        }
+        query
+    }
+
+    fn request(
+        &self,
+        mut query: form_urlencoded::Serializer<'_, String>,
+    ) -> Result<http::Request<Vec<u8>>, WatchError> {
+        let path = self.resource.path(self.selection.namespace.as_deref());
+        http::Request::get(format!("{path}?{}", query.finish()))
+            .header(http::header::ACCEPT, "application/json")
+            .body(Vec::new())
+            .map_err(|e| WatchError::Other(format!("can't ask for {}: {e}", self.resource)))
+    }
+
+    /// A page: its objects, where the next one begins, and the list's version.
+    async fn page(&self, after: &str) -> Result<(Vec<Value>, String, String), WatchError> {
+        let mut query = self.query();
+        query.append_pair("limit", &self.page.to_string());
+        if !after.is_empty() {
+            query.append_pair("continue", after);
+        }
+        self.observer.listed(&self.resource);
+        let asked = self.client.request_text(self.request(query)?);
+        let text = tokio::time::timeout(Duration::from_secs(60), asked)
+            .await
+            .map_err(|_| WatchError::Other(format!("a list of {} took over a minute", self.resource)))?
+            .map_err(|e| self.failure(e))?;
+        let list = decode(text.as_bytes(), Numbers::Kubernetes)
+            .map_err(|e| WatchError::Other(format!("the list of {} is no JSON: {e}", self.resource)))?;
+        drop(text);
+        let meta =
+            |key: &str| list.path(&["metadata", key]).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let objects = list.get("items").and_then(Value::as_list).map(<[Value]>::to_vec).unwrap_or_default();
+        Ok((objects, meta("continue"), meta("resourceVersion")))
+    }
+
+    /// Hears changes until the server ends the watch, as it does every few minutes; false once nobody listens.
+    async fn watch(&self, version: &mut String, tell: &mpsc::Sender<Heard>) -> Result<bool, WatchError> {
+        let mut query = self.query();
+        let seconds = 240 + Backoff::jitter(50);
+        query.append_pair("watch", "true");
+        query.append_pair("allowWatchBookmarks", "true");
+        query.append_pair("timeoutSeconds", &seconds.to_string());
+        query.append_pair("resourceVersion", version);
+        let stream = self.client.request_stream(self.request(query)?).await.map_err(|e| self.failure(e))?;
+        let mut stream = std::pin::pin!(stream);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = read_line(&mut stream, &mut line).await;
+            read.map_err(|e| WatchError::Other(format!("the watch of {} broke off: {e}", self.resource)))?;
+            if line.is_empty() {
+                return Ok(true);
+            }
+            self.observer.alive();
+            let event = decode(&line, Numbers::Kubernetes)
+                .map_err(|_| WatchError::Other(format!("the watch of {} broke off", self.resource)))?;
+            let object = event.get("object").cloned().unwrap_or(Value::Nil);
+            let at = object.path(&["metadata", "resourceVersion"]).and_then(Value::as_str);
+            let at = at.unwrap_or_default().to_owned();
+            let heard = match event.get("type").and_then(Value::as_str) {
+                Some("ADDED" | "MODIFIED") => Some(Heard::Changed(object)),
+                Some("DELETED") => Some(Heard::Deleted(object)),
+                Some("BOOKMARK") => None,
+                _ => return Err(self.told(&object)),
+            };
+            if let Some(heard) = heard
+                && tell.send(heard).await.is_err()
+            {
+                return Ok(false);
+            }
+            if !at.is_empty() {
+                *version = at;
+            }
+        }
+    }
+
+    /// What an error in a watch says.
+    fn told(&self, status: &Value) -> WatchError {
+        let code = status.get("code").and_then(Value::as_i64);
+        let message = status.get("message").and_then(Value::as_str).unwrap_or("no message");
+        match code {
+            Some(410 | 504) => WatchError::Expired,
+            _ => WatchError::Other(format!("the watch of {} ended: {message}", self.resource)),
+        }
+    }
+
+    fn failure(&self, error: kube::Error) -> WatchError {
+        let kube::Error::Api(status) = &error else {
+            return WatchError::Other(format!("can't read {}: {error}", self.resource));
+        };
+        match status.code {
+            410 => WatchError::Expired,
+            404 => WatchError::NoSuchKind(self.resource.to_string()),
+            401 | 403 => WatchError::Forbidden(format!(
+                "{}; see the roles in deploy/ for what Herald needs",
+                status.message
+            )),
+            _ => WatchError::Other(format!("can't read {}: {}", self.resource, status.message)),
+        }
+    }
+}
+
+async fn read_line(
+    stream: &mut (impl futures::AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    loop {
+        let (used, done) = {
+            let available = stream.fill_buf().await?;
+            if available.is_empty() {
+                return Ok(());
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let part = available.get(..end.unwrap_or(available.len())).unwrap_or_default();
+            line.extend_from_slice(part);
+            (part.len() + usize::from(end.is_some()), end.is_some())
+        };
+        stream.consume_unpin(used);
+        if done && !line.is_empty() {
+            return Ok(());
+        }
+        if line.len() > LONGEST_LINE {
+            return Err(std::io::Error::other("an object of more than 16 MiB"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_api() {
+        let rollouts = Resource::new("argoproj.io", "v1alpha1", "rollouts", "Rollout");
+        assert_eq!(rollouts.path(Some("shop")), "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts");
+        assert_eq!(rollouts.api_version(), "argoproj.io/v1alpha1");
+        let secrets = Resource::new("", "v1", "secrets", "Secret");
+        assert_eq!(secrets.path(None), "/api/v1/secrets");
+        assert_eq!(
+            (secrets.to_string(), rollouts.to_string()),
+            ("secrets".into(), "rollouts.argoproj.io".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_and_a_broken_one_is_seen() {
+        let mut input = futures::io::Cursor::new(b"{\"a\":1}\n\n{\"b\":2}\n{\"c\"".to_vec());
+        let mut lines = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            read_line(&mut input, &mut line).await.unwrap();
+            if line.is_empty() {
+                break;
+            }
+            lines.push(String::from_utf8(line).unwrap());
+        }
+        assert_eq!(lines, ["{\"a\":1}", "{\"b\":2}", "{\"c\""]);
+    }
+}
