@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     commands::{
         catalog, complete_words, completion, deliveries, eval, explain, lint, man, outbox, replay, run,
-        template, test, trigger, version,
+        shadow, template, test, trigger, version,
     },
     failure::Outcome,
     input::ConfigArgs,
@@ -45,6 +45,8 @@ enum Command {
     Test(test::TestArgs),
     /// Check a configuration and the manifests that subscribe to it
     Lint(lint::LintArgs),
+    /// Compare with what Argo Rollouts recorded as sent, without sending anything
+    Shadow(shadow::ShadowArgs),
     /// Evaluate a template or an expression
     Eval(eval::EvalArgs),
     /// Print the built-in triggers and templates as a ConfigMap
@@ -76,6 +78,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args, &self.config),
             Command::Test(args) => test::run(&args, &self.config),
             Command::Lint(args) => lint::run(&args, &self.config),
+            Command::Shadow(args) => shadow::run(&args, &self.config),
             Command::Eval(args) => eval::run(&args),
             Command::Catalog(args) => catalog::run(&args),
             Command::Deliveries(args) => deliveries::run(&args),

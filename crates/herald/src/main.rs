@@ -10,6 +10,7 @@ mod operator;
 mod output;
 mod pipeline;
 mod scene;
+mod shadow;
 mod simulation;
 mod style;
 mod suite;

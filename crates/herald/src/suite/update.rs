@@ -102,7 +102,9 @@ fn written(step: &Step, ran: &RanStep, lines: &[String], indent: usize) -> Vec<S
         out.push(format!("{pad}  to: {}", scalar(&destination(made))));
         let mut fields = Map::new();
         if let Ok(Value::Object(notification)) = serde_json::to_value(&made.notification) {
-            fields.extend(notification.into_iter().filter_map(|(field, value)| Some((field, readable(value)?))));
+            fields.extend(
+                notification.into_iter().filter_map(|(field, value)| Some((field, readable(value)?))),
+            );
         }
         if !fields.is_empty() {
             let text = herald_services::services::console::yaml(&Value::Object(fields));
