@@ -122,6 +122,18 @@ pub trait ServiceTypes: Send + Sync {
     fn check_recipient(&self, _service_type: &str, _options: &Node, _recipient: &str) -> Result<(), String> {
         Ok(())
     }
+    /// What the options of a service type may be, as JSON Schema.
+    fn options_schema(&self, _service_type: &str) -> Option<serde_json::Value> {
+        None
+    }
+    /// What the section of a service type may hold, as JSON Schema.
+    fn section_schema(&self, _service_type: &str) -> Option<serde_json::Value> {
+        None
+    }
+    /// The names of all service types that can be configured.
+    fn type_names(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
     /// Whether a service type delivers nothing without its section in a template.
     fn needs_section(&self, _service_type: &str) -> bool {
         false

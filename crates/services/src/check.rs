@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use crate::{
     section::Field,
-    services::{googlechat, mattermost, opsgenie, pagerduty, pagerdutyv2, pushover, rocketchat, slack, teams, teams_workflows, telegram, webex},
+    services::{
+        googlechat, mattermost, opsgenie, pagerduty, pagerdutyv2, pushover, rocketchat, slack, teams,
+        teams_workflows, telegram, webex,
+    },
 };
 
 /// One thing that goes wrong.
@@ -47,7 +50,10 @@ pub fn message(service_type: &str, text: &str) -> Vec<Trouble> {
     if length <= most {
         return Vec::new();
     }
-    vec![Trouble::long("message", format!("{length} {unit}; {service_type} takes {most}, and the rest is cut"))]
+    vec![Trouble::long(
+        "message",
+        format!("{length} {unit}; {service_type} takes {most}, and the rest is cut"),
+    )]
 }
 
 /// What is wrong with a rendered section.
@@ -74,7 +80,12 @@ pub fn section(service_type: &str, section: &Value) -> Vec<Trouble> {
     }
     let long = |field: &'static str, most: usize| {
         let length = text(field).chars().count();
-        (length > most).then(|| Trouble::long(field, format!("{length} characters; {service_type} takes {most}, and the rest is cut")))
+        (length > most).then(|| {
+            Trouble::long(
+                field,
+                format!("{length} characters; {service_type} takes {most}, and the rest is cut"),
+            )
+        })
     };
     match service_type {
         "slack" if found.is_empty() => {
@@ -107,14 +118,23 @@ pub fn section(service_type: &str, section: &Value) -> Vec<Trouble> {
             let subject = text("subject").trim_end();
             if subject.contains(['\n', '\r']) {
                 let message = "the subject has more than one line, and becomes one".to_owned();
-                found.push(Trouble { hint: Some("write `subject: >-` or trim the blanks: `{{- … -}}`".into()), ..Trouble::long("subject", message) });
+                found.push(Trouble {
+                    hint: Some("write `subject: >-` or trim the blanks: `{{- … -}}`".into()),
+                    ..Trouble::long("subject", message)
+                });
             } else if subject.chars().count() > 255 {
                 let length = subject.chars().count();
-                found.push(Trouble::long("subject", format!("{length} characters; many mail programs cut at 255 or before")));
+                found.push(Trouble::long(
+                    "subject",
+                    format!("{length} characters; many mail programs cut at 255 or before"),
+                ));
             }
         }
         "github" => {
-            let payload = section.pointer("/repositoryDispatch/client_payload").and_then(Value::as_str).unwrap_or_default();
+            let payload = section
+                .pointer("/repositoryDispatch/client_payload")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if !payload.trim().is_empty()
                 && let Err(error) = serde_json::from_str::<Value>(payload)
             {
@@ -125,7 +145,8 @@ pub fn section(service_type: &str, section: &Value) -> Vec<Trouble> {
             for body in section.as_object().into_iter().flat_map(|entries| entries.values()) {
                 let body = body.get("body").and_then(Value::as_str).unwrap_or_default().trim();
                 // A body that looks like JSON is meant to be JSON; anything else is anybody's guess.
-                if body.starts_with(['{', '[']) && body.ends_with(['}', ']'])
+                if body.starts_with(['{', '['])
+                    && body.ends_with(['}', ']'])
                     && let Err(error) = serde_json::from_str::<Value>(body)
                 {
                     found.push(bad_json("body", body, &error.to_string()));
@@ -150,11 +171,20 @@ fn bad_json(field: &'static str, rendered: &str, why: &str) -> Trouble {
     match serde_json::from_str::<Value>(rendered) {
         Err(error) if error.line() > 0 => {
             let line = rendered.lines().nth(error.line() - 1).unwrap_or_default();
-            let before = rendered.lines().take(error.line() - 1).filter(|l| !l.trim().is_empty()).last().unwrap_or_default();
+            let before = rendered
+                .lines()
+                .take(error.line() - 1)
+                .filter(|l| !l.trim().is_empty())
+                .last()
+                .unwrap_or_default();
             let reason = error.to_string();
             let reason = reason.split(" at line").next().unwrap_or(&reason);
             let shown: String = line.trim().chars().take(120).collect();
-            let message = format!("{reason} at line {}, column {} of the rendered text: {shown}", error.line(), error.column());
+            let message = format!(
+                "{reason} at line {}, column {} of the rendered text: {shown}",
+                error.line(),
+                error.column()
+            );
             Trouble { field, json: true, message, hint: hint(line, before) }
         }
         _ => {

@@ -20,6 +20,7 @@
 //! | [`service`] | the contract: types, deliveries, receipts |
 //! | [`failure`] | why a delivery failed, as a closed list, and what to do about it |
 //! | [`http`] | the one outbound HTTP client |
+//! | [`schema`] | what options and sections may be, as JSON Schema |
 //! | [`section`] | what sections of templates share: fields, defaults, merging |
 //! | [`handles`] | what a service must remember of earlier messages (threads) |
 //! | [`limit`] | cutting texts to what the other side takes |
@@ -33,6 +34,7 @@ mod jwt;
 pub mod limit;
 pub mod redact;
 pub mod registry;
+pub mod schema;
 pub mod section;
 pub mod service;
 pub mod services;

@@ -131,6 +131,19 @@ impl ServiceTypes for Registry {
         checked.map_err(|error| environment.redactor.clean(&error.message))
     }
 
+    fn options_schema(&self, service_type: &str) -> Option<serde_json::Value> {
+        let kind = self.find(service_type).filter(|kind| kind.configurable)?;
+        Some((kind.options)().also(crate::schema::of::<crate::http::HttpOptions>()).into_value())
+    }
+
+    fn section_schema(&self, service_type: &str) -> Option<serde_json::Value> {
+        self.find(service_type)?.section_schema.map(|schema| schema().into_value())
+    }
+
+    fn type_names(&self) -> Vec<&'static str> {
+        self.names().collect()
+    }
+
     fn needs_section(&self, service_type: &str) -> bool {
         self.find(service_type).is_some_and(|kind| kind.needs_section)
     }

@@ -21,6 +21,8 @@ pub struct Field {
     pub default: &'static str,
     /// Whether it stays in the notification when it is empty.
     pub always: bool,
+    /// What it is for, in a sentence.
+    pub about: &'static str,
     /// Says what is wrong with a rendered text, so that one without actions is found to be wrong at once.
     pub check: Option<Check>,
 }
@@ -31,12 +33,12 @@ pub type Check = fn(&str) -> Result<(), SendError>;
 impl Field {
     /// An ordinary text field.
     pub const fn text(name: &'static str) -> Field {
-        Field { name, json: false, default: "", always: false, check: None }
+        Field { name, json: false, default: "", always: false, about: "", check: None }
     }
 
     /// A field with JSON text.
     pub const fn json(name: &'static str) -> Field {
-        Field { name, json: true, default: "", always: false, check: None }
+        Field { name, json: true, default: "", always: false, about: "", check: None }
     }
 
     /// The same field with a default.
@@ -50,6 +52,13 @@ impl Field {
     #[must_use]
     pub const fn checked(mut self, check: Check) -> Field {
         self.check = Some(check);
+        self
+    }
+
+    /// The same field, with what it is for.
+    #[must_use]
+    pub const fn about(mut self, about: &'static str) -> Field {
+        self.about = about;
         self
     }
 

@@ -14,6 +14,7 @@ use crate::{
     handles::{Handles, MemoryHandles},
     http::{HttpClient, HttpFactory, HttpOptions},
     redact::Redactor,
+    schema::Shape,
 };
 
 /// Compiles a section of a template.
@@ -35,6 +36,10 @@ pub struct ServiceType {
     pub parse_section: Option<ParseSection>,
     /// Whether it delivers nothing without its section.
     pub needs_section: bool,
+    /// What its options may be, from the type that they are decoded into.
+    pub options: fn() -> Shape,
+    /// What its section may hold, from the table of fields that it is read by.
+    pub section_schema: Option<fn() -> Shape>,
     /// Makes an instance from its options, secrets already filled in. It must do no I/O, as loading a
     /// configuration calls it only to check the options.
     pub build: Build,

@@ -7,7 +7,7 @@ use reqwest::{Certificate, Identity, Proxy, Url};
 use serde::Deserialize;
 
 /// Common options (services.md 1.5) beside a service's own ones, and what Herald adds to them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpOptions {
     /// Accept any certificate.

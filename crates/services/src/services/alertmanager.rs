@@ -7,6 +7,7 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section, TemplateText},
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
@@ -15,6 +16,7 @@ use url::Url;
 use crate::{
     failure::SendError,
     http::HttpClient,
+    schema,
     section::{self, Field},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -25,6 +27,12 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: true,
+    options: schema::of::<Options>,
+    section_schema: Some(|| {
+        schema::fields(&[Field::text("generatorURL")])
+            .with("labels", schema::templates("Labels of the alert."))
+            .with("annotations", schema::templates("Annotations of the alert."))
+    }),
     build,
 };
 
@@ -98,21 +106,29 @@ impl Section for AlertSection {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Options {
+    /// Addresses (`host:port`) of the Alertmanagers; default `127.0.0.1:9093`.
     targets: Vec<String>,
+    /// `http` or `https`; default `http`.
     scheme: String,
+    /// Path of the API; default `/api/v2/alerts`.
     api_path: String,
+    /// User and password.
     basic_auth: Option<BasicAuth>,
+    /// Token, unless `basicAuth` is there.
     bearer_token: String,
+    /// Seconds that one target may take; default 3.
     timeout: u64,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct BasicAuth {
+    /// User.
     username: String,
+    /// Password.
     password: String,
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     failure::{Reason, SendError},
+    schema,
     service::{Delivery, Receipt, Service, ServiceType},
 };
 
@@ -17,6 +18,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: false,
     parse_section: None,
     needs_section: false,
+    options: schema::nothing,
+    section_schema: None,
     build: |_, _| Ok(Box::new(Console)),
 };
 

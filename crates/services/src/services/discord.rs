@@ -7,6 +7,7 @@ use herald_core::{
     notification::Section,
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -15,6 +16,7 @@ use crate::{
     failure::SendError,
     http::{HttpClient, Reply},
     limit::cut_reported,
+    schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -25,6 +27,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -53,11 +57,14 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::NonEmpty)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// URLs of webhooks by the name that subscriptions use as recipient.
     webhooks: BTreeMap<String, String>,
+    /// Name of the sender.
     username: String,
+    /// Picture of the sender.
     #[serde(rename = "avatarURL")]
     avatar_url: String,
 }

@@ -21,11 +21,13 @@ use lettre::{
         extension::{ClientId, Extension, MailBodyParameter, MailParameter},
     },
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
     failure::{Reason, SendError},
     http::HttpFactory,
+    schema,
     section::{Field, Merge, texts},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -36,6 +38,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -43,16 +47,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 const IMPLICIT_TLS: u16 = 465;
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Mail server.
     host: String,
+    /// Port of the mail server: 25, 465 or 587.
     port: u16,
+    /// User; without a password it does not count.
     username: String,
+    /// Password.
     password: String,
+    /// Sender: `a@example.com` or `Name <a@example.com>`.
     from: String,
+    /// Whether the body is sent as HTML.
     html: bool,
+    /// Accept any certificate.
     insecure_skip_verify: bool,
+    /// Certificates (PEM) that are trusted besides those of the system.
     #[serde(rename = "caBundle")]
     ca_bundle: String,
 }
@@ -85,8 +97,10 @@ fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> 
 }
 
 /// `html` goes beyond the reference: with it the mail has both forms.
+const FIELDS: &[Field] = &[Field::text("subject"), Field::text("body"), Field::text("html")];
+
 fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
-    texts(node, &[Field::text("subject"), Field::text("body"), Field::text("html")], Merge::NonEmpty)
+    texts(node, FIELDS, Merge::NonEmpty)
 }
 
 #[derive(Debug, Default, Deserialize)]

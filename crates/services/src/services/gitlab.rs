@@ -7,6 +7,7 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section},
     yaml::{self, Kind, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -14,7 +15,7 @@ use url::Url;
 use crate::{
     failure::SendError,
     http::{HttpClient, Reply, web_url},
-    limit,
+    limit, schema,
     section::{self, Field, Merge, TextSection},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -25,6 +26,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: true,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::parts(schema::fields(WHERE), PARTS)),
     build,
 };
 
@@ -110,10 +113,12 @@ struct Note {
     tag: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Access token with the scope `api`.
     token: String,
+    /// Address of the API; default `https://gitlab.com/api/v4`.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

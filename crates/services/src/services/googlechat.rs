@@ -7,6 +7,7 @@ use herald_core::{
     notification::Section,
     yaml::{self, Kind, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     failure::{Reason, SendError},
     http::HttpClient,
-    limit,
+    limit, schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -26,6 +27,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -42,9 +45,10 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::NonEmpty)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// URLs of webhooks by the name that subscriptions use as recipient.
     webhooks: BTreeMap<String, String>,
 }
 

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use herald_core::yaml::{self, Node, YamlError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
@@ -9,17 +10,27 @@ use url::Url;
 use crate::{
     failure::SendError,
     http::{HttpClient, web_url},
+    schema,
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "grafana", configurable: true, parse_section: None, needs_section: false, build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "grafana",
+    configurable: true,
+    parse_section: None,
+    needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: None,
+    build,
+};
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Options {
+    /// Address of the API, such as `https://grafana.example.com/api`.
     api_url: String,
+    /// API key or token of a service account.
     api_key: String,
 }
 

@@ -9,6 +9,7 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section},
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::{
     failure::SendError,
     handles::HandleKey,
     http::{HttpClient, Reply, web_url},
-    limit,
+    limit, schema,
     section::{Field, Merge, TextSection},
     service::{Context, Delivery, Receipt, Service, ServiceType, SharedHandles, not_empty},
 };
@@ -27,6 +28,16 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| {
+        schema::fields(FIELDS).with(
+            "deliveryPolicy",
+            schema::words(
+                "What happens to later messages of a thread.",
+                &["Post", "PostAndUpdate", "Update"],
+            ),
+        )
+    }),
     build,
 };
 
@@ -80,11 +91,13 @@ impl Section for PostSection {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Address of the server.
     #[serde(rename = "apiURL")]
     api_url: String,
+    /// Access token of a bot.
     token: String,
 }
 

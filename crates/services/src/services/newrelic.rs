@@ -7,12 +7,14 @@ use herald_core::{
     notification::Section,
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
     failure::SendError,
     http::HttpClient,
+    schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
@@ -23,6 +25,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: true,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -38,11 +42,13 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::Replace)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// API key.
     #[serde(rename = "apiKey")]
     api_key: String,
+    /// Address of the API; default `https://api.newrelic.com`.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

@@ -7,13 +7,14 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section, TemplateText},
     yaml::{self, Kind, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
     failure::SendError,
     http::{HttpClient, Reply},
-    limit,
+    limit, schema,
     section::{self, Field, Merge, TextSection},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -24,6 +25,14 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| {
+        schema::fields(FIELDS)
+            .with("details", schema::templates("Details of the alert."))
+            .with("visibleTo", schema::list_of(schema::fields(RESPONDER_FIELDS)))
+            .with("actions", schema::list_of_templates("Actions of the alert."))
+            .with("tags", schema::list_of_templates("Tags of the alert."))
+    }),
     build,
 };
 
@@ -121,11 +130,13 @@ impl Section for AlertSection {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Address of the API; default `api.opsgenie.com`.
     #[serde(rename = "apiUrl")]
     api_url: String,
+    /// API keys by the name that subscriptions use as recipient.
     #[serde(rename = "apiKeys")]
     api_keys: BTreeMap<String, String>,
     /// Ours: the alert's source.

@@ -7,13 +7,14 @@ use herald_core::{
     notification::Section,
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     failure::SendError,
     http::{HttpClient, Reply},
-    limit,
+    limit, schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
@@ -24,6 +25,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: true,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -37,11 +40,14 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::Replace)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// API token.
     token: String,
+    /// E-mail address of a PagerDuty user.
     from: String,
+    /// Address of the API.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

@@ -7,13 +7,14 @@ use herald_core::{
     notification::Section,
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
     failure::SendError,
     http::{HttpClient, Reply},
-    limit,
+    limit, schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -24,6 +25,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: true,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -49,11 +52,13 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::Replace)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Integration keys by the name that subscriptions use as recipient.
     #[serde(rename = "serviceKeys")]
     service_keys: BTreeMap<String, String>,
+    /// Address of the API.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

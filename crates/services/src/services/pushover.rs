@@ -2,26 +2,36 @@
 
 use async_trait::async_trait;
 use herald_core::yaml::{self, Node, YamlError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
     failure::SendError,
     http::HttpClient,
-    limit,
+    limit, schema,
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "pushover", configurable: true, parse_section: None, needs_section: false, build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "pushover",
+    configurable: true,
+    parse_section: None,
+    needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: None,
+    build,
+};
 
 /// Pushover refuses longer messages.
 pub(crate) const LONGEST_MESSAGE: usize = 1024;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Token of the application.
     token: String,
+    /// Address of the API.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

@@ -7,6 +7,7 @@ use herald_core::{
     notification::Section,
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -15,6 +16,7 @@ use url::Url;
 use crate::{
     failure::{Reason, SendError},
     http::{HttpClient, Reply, web_url},
+    schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
@@ -25,6 +27,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -34,14 +38,20 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::Replace)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Options {
+    /// Address of the server.
     server_url: String,
+    /// User name or e-mail address.
     email: String,
+    /// Password.
     password: String,
+    /// Name of the sender.
     alias: String,
+    /// Emoji (`:x:`) as picture of the sender.
     icon: String,
+    /// URL of the picture of the sender.
     avatar: String,
 }
 

@@ -11,6 +11,7 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section},
     yaml::{self, Kind, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ use crate::{
     failure::{Reason, SendError},
     handles::HandleKey,
     http::{HttpClient, Reply},
+    schema,
     section::{Field, Merge, TextSection, child},
     service::{Context, Delivery, Receipt, Service, ServiceType, SharedHandles, not_empty},
 };
@@ -29,18 +31,36 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| {
+        schema::fields(&FIELDS)
+            .with("notifyBroadcast", schema::switch("Show replies of a thread in the channel as well."))
+            .with(
+                "deliveryPolicy",
+                schema::words(
+                    "What happens to later messages of a thread.",
+                    &["Post", "PostAndUpdate", "Update"],
+                ),
+            )
+    }),
     build,
 };
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Options {
+    /// Bot token (`xoxb-…`) with the scope `chat:write`.
     token: String,
+    /// Name of the sender; needs the scope `chat:write.customize`.
     username: String,
+    /// Emoji (`:x:`) or URL of the picture of the sender.
     icon: String,
+    /// Address of the API; default `https://slack.com/api/`.
     #[serde(rename = "apiURL")]
     api_url: String,
+    /// Show no previews of links.
     disable_unfurl: bool,
+    /// Accepted, not used for sending.
     signing_secret: String,
 }
 

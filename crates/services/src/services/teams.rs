@@ -7,12 +7,14 @@ use herald_core::{
     notification::Section,
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
     failure::SendError,
     http::HttpClient,
+    schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -23,6 +25,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -41,9 +45,10 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::NonEmpty)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// URLs of connectors by the name that subscriptions use as recipient.
     #[serde(rename = "recipientUrls")]
     recipient_urls: BTreeMap<String, String>,
 }

@@ -8,6 +8,7 @@ use herald_core::{
     notification::Section,
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -16,6 +17,7 @@ use super::teams::objects;
 use crate::{
     failure::SendError,
     http::HttpClient,
+    schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -26,6 +28,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
 
@@ -48,9 +52,10 @@ fn parse_section(node: &Node) -> Result<Arc<dyn Section>, YamlError> {
     section::texts(node, FIELDS, Merge::NonEmpty)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// URLs of workflows by the name that subscriptions use as recipient.
     #[serde(rename = "recipientUrls")]
     recipient_urls: BTreeMap<String, String>,
 }

@@ -2,27 +2,37 @@
 
 use async_trait::async_trait;
 use herald_core::yaml::{self, Node, YamlError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 
 use crate::{
     failure::{Reason, SendError},
     http::{HttpClient, Reply},
-    limit,
+    limit, schema,
     service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "telegram", configurable: true, parse_section: None, needs_section: false, build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "telegram",
+    configurable: true,
+    parse_section: None,
+    needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: None,
+    build,
+};
 
 /// Telegram refuses longer texts.
 pub(crate) const LONGEST_TEXT: usize = 4096;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Token of the bot.
     token: String,
+    /// Address of the API.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

@@ -2,27 +2,37 @@
 
 use async_trait::async_trait;
 use herald_core::yaml::{self, Node, YamlError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
     failure::SendError,
     http::HttpClient,
-    limit,
+    limit, schema,
     service::{Context, Delivery, Receipt, Service, ServiceType, not_empty},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "webex", configurable: true, parse_section: None, needs_section: false, build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "webex",
+    configurable: true,
+    parse_section: None,
+    needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: None,
+    build,
+};
 
 /// Webex refuses longer messages.
 pub(crate) const LONGEST_BYTES: usize = 7439;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Token of the bot.
     token: String,
+    /// Address of the API; default `https://webexapis.com`.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

@@ -7,6 +7,7 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section, TemplateText},
     yaml::{self, Kind, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     failure::{Reason, SendError},
     http::{HttpClient, Reply, go_duration},
+    schema,
     section::{Field, child, read_field},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -27,6 +29,18 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| {
+        schema::map_of(
+            schema::fields(&[Field::text("path"), Field::json("body"), Field::text("artifact")]).with(
+                "method",
+                schema::words(
+                    "Method of the request; default GET.",
+                    &["GET", "POST", "PUT", "PATCH", "DELETE"],
+                ),
+            ),
+        )
+    }),
     build,
 };
 
@@ -36,16 +50,24 @@ const IDEMPOTENCY: &str = "Idempotency-Key";
 /// What the other side asks for is waited for at once up to this, however short the usual waits are.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Options {
+    /// Address; a path of the template is appended.
     url: String,
+    /// Headers, later ones of the same name win.
     headers: Vec<Header>,
+    /// User and password.
     basic_auth: Option<BasicAuth>,
+    /// Shortest wait between tries within one delivery: nanoseconds, or a duration such as `2s`.
     #[serde(deserialize_with = "wait")]
+    #[schemars(with = "String")]
     retry_wait_min: Duration,
+    /// Longest wait between tries within one delivery.
     #[serde(deserialize_with = "wait")]
+    #[schemars(with = "String")]
     retry_wait_max: Duration,
+    /// How many more tries within one delivery; 0 means 3, a negative number none.
     retry_max: i64,
     /// Ours, as all below: keys for the headers of Standard Webhooks.
     signing_secret: String,
@@ -55,17 +77,21 @@ struct Options {
     source: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Header {
+    /// Name.
     name: String,
+    /// Value.
     value: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct BasicAuth {
+    /// User.
     username: String,
+    /// Password.
     password: String,
 }
 

@@ -13,6 +13,7 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section, TemplateText},
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -21,7 +22,7 @@ use self::credentials::Credentials;
 use crate::{
     failure::{Reason, SendError},
     http::HttpClient,
-    limit,
+    limit, schema,
     section::{Field, child, read_field, template_map},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -32,6 +33,11 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| {
+        schema::fields(&[Field::text("messageGroupId")])
+            .with("messageAttributes", schema::templates("Attributes of the message."))
+    }),
     build,
 };
 
@@ -86,14 +92,20 @@ struct Rendered {
     message_attributes: Option<HashMap<String, String>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Name of the queue, for subscriptions without a recipient.
     queue: String,
+    /// AWS region; default that of the environment.
     region: String,
+    /// Access key id; default the credentials of the environment.
     key: String,
+    /// Secret access key.
     secret: String,
+    /// Account of the queue's owner.
     account: String,
+    /// Address of the API, such as that of localstack.
     #[serde(rename = "endpointUrl")]
     endpoint_url: String,
     /// Ours: another name of `endpointUrl`, the one that all services share.

@@ -10,6 +10,7 @@ use herald_core::{
     notification::{RenderContext, RenderError, Section, TemplateText},
     yaml::{self, Node, YamlError},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -18,7 +19,7 @@ use self::token::{Access, Account};
 use crate::{
     failure::{Reason, SendError},
     http::HttpClient,
-    limit,
+    limit, schema,
     section::{child, template_map},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -29,6 +30,10 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(parse_section),
     needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: Some(|| {
+        schema::fields(&[]).with("attributes", schema::templates("Attributes of the message."))
+    }),
     build,
 };
 
@@ -64,15 +69,19 @@ struct Rendered {
     attributes: Map<String, Value>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Project; `*detect-project-id*` asks the environment.
     project: String,
+    /// Topic, for subscriptions without a recipient.
     topic: String,
+    /// Path of a service account's key file; default the credentials of the environment.
     #[serde(rename = "keyFile")]
     key_file: String,
     /// Ours: the service account's key itself, so that it can come from the Secret.
     key: String,
+    /// Address of the API.
     #[serde(rename = "apiURL")]
     api_url: String,
 }

@@ -7,6 +7,7 @@ mod section;
 
 use async_trait::async_trait;
 use herald_core::yaml::{self, Node, YamlError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use self::{
 };
 use crate::{
     failure::{Reason, SendError},
-    limit,
+    limit, schema,
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
 
@@ -26,6 +27,8 @@ pub const TYPE: ServiceType = ServiceType {
     configurable: true,
     parse_section: Some(section::parse),
     needs_section: true,
+    options: schema::of::<Options>,
+    section_schema: Some(section::schema),
     build,
 };
 
@@ -38,15 +41,19 @@ const LONGEST_COMMENT: usize = 65_536;
 const DEPLOYMENT_ACCEPT: &str =
     "application/vnd.github.ant-man-preview+json, application/vnd.github.flash-preview+json";
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Id of the GitHub App.
     #[serde(rename = "appID")]
     app_id: String,
+    /// Id of its installation.
     #[serde(rename = "installationID")]
     installation_id: String,
+    /// Its private key (PEM).
     #[serde(rename = "privateKey")]
     private_key: String,
+    /// Address of GitHub Enterprise, such as `https://git.example.com/api/v3`.
     #[serde(rename = "enterpriseBaseURL")]
     enterprise_base_url: String,
     /// Ours: the API's address, for proxies; goes before `enterpriseBaseURL` and is used as it is.

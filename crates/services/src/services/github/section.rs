@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     failure::SendError,
+    schema,
     section::{self, Field, Merge, TextSection},
 };
 
@@ -126,11 +127,14 @@ const WHERE: &[(&str, Field)] = &[
 ];
 
 /// What a deployment has beside its template fields.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Switches {
+    /// Contexts that must have passed.
     required_contexts: Option<Vec<String>>,
+    /// Whether GitHub merges the default branch first.
     auto_merge: Option<bool>,
+    /// Whether the environment will go away.
     transient_environment: bool,
 }
 
@@ -147,6 +151,15 @@ struct GitHubSection {
     switches: Option<Switches>,
     /// Where repository and revision come from, unrendered, as a look at the notification shows it.
     sources: Vec<(&'static str, String)>,
+}
+
+/// What the section may hold.
+pub(super) fn schema() -> schema::Shape {
+    let places: Vec<Field> = WHERE.iter().map(|(_, field)| *field).collect();
+    let switches = schema::of::<Switches>();
+    schema::parts(schema::fields(&places), PARTS)
+        .within("deployment", switches)
+        .within("checkRun", schema::fields(&[]).with("output", schema::fields(OUTPUT)))
 }
 
 fn part<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {

@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use herald_core::yaml::{self, Node, YamlError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
@@ -23,12 +24,20 @@ use self::{
 use crate::{
     failure::{Reason, SendError},
     http::{HttpFactory, HttpOptions, go_duration},
+    schema,
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
 
 /// The service type.
-pub const TYPE: ServiceType =
-    ServiceType { name: "nats", configurable: true, parse_section: None, needs_section: false, build };
+pub const TYPE: ServiceType = ServiceType {
+    name: "nats",
+    configurable: true,
+    parse_section: None,
+    needs_section: false,
+    options: schema::of::<Options>,
+    section_schema: None,
+    build,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,13 +45,18 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Nobody answers the server's PINGs on a connection that isn't used, so an older one may be dead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Options {
+    /// Addresses of servers, separated by `,`.
     url: String,
+    /// Headers of each message.
     headers: BTreeMap<String, String>,
+    /// The user's seed (`SU…`).
     nkey: String,
+    /// User.
     username: String,
+    /// Password.
     password: String,
     /// Ours, as all below: a token.
     token: String,
