@@ -221,6 +221,12 @@ async fn play(recording: &str, replaced: &[(&str, &str)]) {
         }
         counts
     };
+    for ((kind, name), (recorded, _)) in &player.seen {
+        let path = player.path(recorded);
+        let object = Api::done(scene.api.get(&format!("{path}/{name}")).await);
+        assert_eq!(object["status"], recorded["status"], "{kind} {name} is as it was recorded");
+        assert_eq!(object["spec"], recorded["spec"], "{kind} {name} is as it was recorded");
+    }
     // Several scalings between two looks are one.
     let scalings = expected.remove("on-scaling-replica-set").unwrap();
     let all = async || {
