@@ -75,7 +75,11 @@ pub fn section(service_type: &str, section: &Value) -> Vec<Trouble> {
             && !rendered.is_empty()
             && let Err(error) = check(rendered)
         {
-            found.push(bad_json(field.name, rendered, &error.message));
+            // Cards of Google Chat may be YAML, so what JSON would say about them tells nothing.
+            found.push(match service_type {
+                "googlechat" => Trouble { field: field.name, json: true, message: error.message, hint: None },
+                _ => bad_json(field.name, rendered, &error.message),
+            });
         }
     }
     let long = |field: &'static str, most: usize| {

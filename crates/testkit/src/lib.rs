@@ -15,6 +15,7 @@ pub mod api_proxy;
 pub mod apiserver;
 pub mod crash;
 pub mod http;
+pub mod installed;
 pub mod nats;
 pub mod smtp;
 pub mod tls;
