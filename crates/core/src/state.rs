@@ -67,6 +67,12 @@ impl State {
         self.trim();
     }
 
+    /// The entries that another record does not have, or has with another time.
+    pub fn without(mut self, other: &State) -> State {
+        self.0.retain(|key, time| other.0.get(key) != Some(time));
+        self
+    }
+
     /// All entries, by key.
     pub fn entries(&self) -> impl Iterator<Item = (&str, i64)> {
         self.0.iter().map(|(key, time)| (key.as_str(), *time))

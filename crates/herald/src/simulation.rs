@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::{
     pipeline::{
         assess::{Known, assess},
-        engine::{SCOPE, Weigher},
+        engine::{SCOPE, Weighed, Weigher},
         payload,
         report::Reporter,
     },
@@ -113,7 +113,7 @@ impl Simulation {
             outcome.explanations.push(explanation);
         }
         let weigher = Weigher { config, reporter: &self.reporter, now };
-        let (batch, next) = weigher.weigh(&look, key.to_string(), known(), silent);
+        let Weighed { batch, next_look: next, .. } = weigher.weigh(&look, key.to_string(), known(), silent);
         self.scene.world.looked(key);
         self.keep(key, batch, next, now, outcome);
     }

@@ -23,7 +23,7 @@ use crate::{
         configuration::{self, Active, Builder},
         deliver::Services,
         delivery,
-        engine::{Engine, Known, SCOPE},
+        engine::{Engine, Known, SCOPE, Weighed},
         handles::{self, DurableHandles},
         report::Reporter,
         world::World,
@@ -282,7 +282,7 @@ impl<'a> Runner<'a> {
             let mut all = Batch::default();
             let mut next = Vec::with_capacity(group.len());
             for key in &group {
-                let (batch, next_look) = engine.look(&self.world.look(key), silent).await?;
+                let Weighed { batch, next_look, .. } = engine.look(&self.world.look(key), silent).await?;
                 all.enqueue.extend(batch.enqueue);
                 all.put_state.extend(batch.put_state);
                 all.delete_state.extend(batch.delete_state);

@@ -14,14 +14,15 @@ use herald_core::{
         observe,
     },
     occurrence::Occurrence,
-    state::State,
+    state::{ANNOTATION, State},
+    subscription::PREFIX,
     variables::{select_analysis_runs, shape_rollout},
 };
 use herald_value::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::look::{Look, text};
+use super::look::{Look, Past, text};
 
 /// What is known of a Rollout from one look to the next.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -42,9 +43,46 @@ pub(crate) struct Known {
     /// What holds since when, for `for`, `resolve` and `repeatEvery`.
     #[serde(default, skip_serializing_if = "Held::is_empty")]
     pub(super) held: Held,
+    /// The annotation with the record, as it was last seen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) noticed: String,
+    /// Nobody had subscribed to it at the last look, so nothing else is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unsubscribed: bool,
     /// How many of its decisions were kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) decisions: u64,
+}
+
+impl Known {
+    /// What was sent, as we and others know it. The annotation counts where others changed it: what is not written yet
+    /// would else come back after it was forgotten.
+    fn record(&mut self, object: &Value, past: Past<'_>) -> State {
+        let mut state = State::parse(&self.sent);
+        let annotation = text(object, &["metadata", "annotations", ANNOTATION]);
+        if !past.cluster {
+            state.merge(&State::of(object));
+            return state;
+        }
+        if annotation != self.noticed {
+            if past.written != Some(annotation) {
+                state.merge(&State::of(object).without(&State::parse(&self.noticed)));
+            }
+            self.noticed = annotation.to_owned();
+        }
+        state
+    }
+}
+
+/// Whether anybody may want to hear of an object.
+fn subscribed(config: &Config, object: &Value) -> bool {
+    let annotations = object.path(&["metadata", "annotations"]).and_then(Value::as_map);
+    let annotated = annotations.is_some_and(|map| {
+        map.entries().iter().any(|(key, _)| {
+            key.as_bytes().strip_prefix(PREFIX.as_bytes()).is_some_and(|rest| rest.starts_with(b"/subscri"))
+        })
+    });
+    annotated || !config.subscriptions().is_empty()
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -97,7 +135,15 @@ pub(crate) fn assess(
 ) -> Option<Assessed> {
     let object = look.object()?;
     let mut known = known.unwrap_or_default();
-    if let Some(cursor) = &mut known.cursor {
+    let subscribed = subscribed(config, object);
+    // Whoever subscribes to an object hears of what happens from then on.
+    let quiet = silent || (look.past.cluster && known.unsubscribed);
+    known.unsubscribed = look.past.cluster && !subscribed;
+    if known.unsubscribed {
+        known.cursor = None;
+        known.events = None;
+    }
+    if let Some(cursor) = known.cursor.as_mut().filter(|_| !look.past.cluster) {
         // A source tells its changes in order: what it says last is newer, whatever version it carries.
         cursor.resource_version = 0;
     }
@@ -107,9 +153,9 @@ pub(crate) fn assess(
         Subject::Present(_) => Subject::Present(&dated),
         gone @ Subject::Deleted(_) => gone,
     };
-    let baseline = (!silent).then_some(Timestamp::MIN);
+    let baseline = (!quiet).then_some(look.past.since.unwrap_or(Timestamp::MIN));
     let mut observed = observe(known.cursor.as_ref(), &look.observation(rollout), baseline, now);
-    if known.cursor.is_none() && !silent {
+    if known.cursor.is_none() && baseline == Some(Timestamp::MIN) {
         add_step(&mut observed, look, rollout, now);
         drop_past(&mut observed, object);
     }
@@ -125,8 +171,7 @@ pub(crate) fn assess(
     let shaped = shape_rollout(object, look.workload);
     let previous = look.previous.map(|previous| shape_rollout(previous, look.workload));
     let runs = select_analysis_runs(object, look.analysis_runs.iter().copied());
-    let mut state = State::parse(&known.sent);
-    state.merge(&State::of(object));
+    let state = known.record(object, look.past);
     let decision = decide(&Question {
         config,
         object: &shaped,
@@ -138,7 +183,7 @@ pub(crate) fn assess(
         now,
         baseline: if silent { Baseline::Silent } else { Baseline::Notify },
     });
-    known.cursor = observed.cursor;
+    known.cursor = observed.cursor.filter(|_| !known.unsubscribed);
     Some(Assessed { known, shaped, occurrences: observed.occurrences, decision })
 }
 

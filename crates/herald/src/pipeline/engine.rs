@@ -34,6 +34,19 @@ pub(crate) struct Engine<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// What follows from a look.
+#[derive(Default)]
+pub(crate) struct Weighed {
+    /// What is to be committed.
+    pub(crate) batch: Batch,
+    /// When to look again even if nothing changes.
+    pub(crate) next_look: Option<Timestamp>,
+    /// What is known now; `None` once the object is gone.
+    pub(crate) known: Option<Known>,
+    /// Under which key each notice is in the record of what was sent.
+    pub(crate) recorded: Vec<(String, String)>,
+}
+
 /// What weighing a look needs: nothing is read or stored.
 pub(crate) struct Weigher<'a> {
     pub(crate) config: &'a Config,
@@ -42,13 +55,13 @@ pub(crate) struct Weigher<'a> {
 }
 
 impl Engine<'_> {
-    /// What is to be committed after a look, and when to look again even if nothing changes. `silent` records what is
+    /// What follows from a look. `silent` records what is
     /// already true without telling it.
     pub(crate) async fn look(
         &self,
         look: &Look<'_>,
         silent: bool,
-    ) -> Result<(Batch, Option<Timestamp>), OutboxError> {
+    ) -> Result<Weighed, OutboxError> {
         let key = format!("{}/{}", look.key.namespace, look.key.name);
         let known = self.outbox.get_state(SCOPE, &key).await?;
         // What can't be read is as good as never seen; it is told at most once more.
@@ -66,9 +79,10 @@ impl Weigher<'_> {
         key: String,
         known: Option<Known>,
         silent: bool,
-    ) -> (Batch, Option<Timestamp>) {
+    ) -> Weighed {
         let Some(mut assessed) = assess(self.config, look, known, silent, self.now) else {
-            return (Batch { delete_state: vec![(SCOPE.into(), key)], ..Batch::default() }, None);
+            let batch = Batch { delete_state: vec![(SCOPE.into(), key)], ..Batch::default() };
+            return Weighed { batch, ..Weighed::default() };
         };
         let notable = !silent && decisions::is_notable(&assessed);
         let why = notable.then(|| assessed.explain(self.config, &[], &[], self.now, false));
@@ -78,12 +92,12 @@ impl Weigher<'_> {
         self.reporter.evaluated(&decision.chains);
         let next_look = decision.next_look.filter(|_| matches!(look.rollout, Subject::Present(_)));
         let uid = text(&shaped, &["metadata", "uid"]);
-        let mut batch = self.commit(look, uid, key, known, decision, why.as_ref());
+        let mut weighed = self.commit(look, uid, key, known, decision, why.as_ref());
         // What is gone keeps no decisions.
-        if !batch.put_state.is_empty() {
-            batch.put_state.extend(kept);
+        if !weighed.batch.put_state.is_empty() {
+            weighed.batch.put_state.extend(kept);
         }
-        (batch, next_look)
+        Weighed { next_look, ..weighed }
     }
 
     fn commit(
@@ -94,7 +108,7 @@ impl Weigher<'_> {
         mut known: Known,
         mut decision: Decision,
         explanation: Option<&Explanation>,
-    ) -> Batch {
+    ) -> Weighed {
         for change in &decision.changes {
             if let StateChange::Forgotten(key) = change {
                 *known.repeated.entry(key.clone()).or_default() += 1;
@@ -111,12 +125,16 @@ impl Weigher<'_> {
         };
         let mut batch = Batch::default();
         let why = |due: &Due| explanation.and_then(|explanation| decisions::why(explanation, due));
-        let mut given_up = Vec::new();
+        let (mut given_up, mut recorded) = (Vec::new(), Vec::new());
         for due in std::mem::take(&mut decision.due) {
             let rendered =
                 self.render(&due).and_then(|notification| payload::write(&notification, why(&due)));
             match rendered {
-                Ok(payload) => batch.enqueue.push(self.notice(&due, &object_ref, &known, payload)),
+                Ok(payload) => {
+                    let notice = self.notice(&due, &object_ref, &known, payload);
+                    recorded.push((notice.id.clone(), due.key));
+                    batch.enqueue.push(notice);
+                }
                 Err(reason) if due.comes_again() => {
                     // Not recorded, so that it is sent once the template is repaired.
                     decision.take_back(&due);
@@ -153,7 +171,7 @@ impl Weigher<'_> {
                 batch.delete_state.push((SCOPE.into(), key));
             }
         }
-        batch
+        Weighed { batch, next_look: None, known: (!gone).then_some(known), recorded }
     }
 
     fn tell(&self, look: &Look<'_>, due: &Due, reason: &str) {

@@ -5,6 +5,19 @@ use std::path::Path;
 use herald_core::lifecycle::{Observation, Subject};
 use herald_sources::ObjectKey;
 use herald_value::Value;
+use jiff::Timestamp;
+
+/// What a source knows of the time before a look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Past<'a> {
+    /// What an object went through before this time is not told unless it was watched then; `None` if all is told.
+    pub(crate) since: Option<Timestamp>,
+    /// Whether the source can tell versions out of order, so that the resourceVersion decides which one is older, and
+    /// keeps what is known of objects that nobody subscribed to as small as can be.
+    pub(crate) cluster: bool,
+    /// The record that was last written onto the object by ourselves.
+    pub(crate) written: Option<&'a str>,
+}
 
 /// A Rollout as it is now, with what belongs to it.
 pub(crate) struct Look<'a> {
@@ -26,6 +39,8 @@ pub(crate) struct Look<'a> {
     pub(crate) workload: Option<&'a Value>,
     /// The file that it came from.
     pub(crate) file: Option<&'a Path>,
+    /// What was before.
+    pub(crate) past: Past<'a>,
 }
 
 impl<'a> Look<'a> {

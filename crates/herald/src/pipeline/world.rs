@@ -10,7 +10,7 @@ use herald_sources::{Change, ObjectKey};
 use herald_value::Value;
 
 use super::{
-    look::{Look, text},
+    look::{Look, Past, text},
     owners,
 };
 
@@ -174,6 +174,7 @@ impl World {
             events,
             workload,
             file: held.and_then(|held| held.file.as_deref()),
+            past: Past::default(),
         }
     }
 }

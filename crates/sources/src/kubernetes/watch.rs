@@ -72,7 +72,7 @@ pub struct Selection {
 /// What is heard of the objects of a kind.
 #[derive(Debug)]
 pub enum Heard {
-    /// A list begins: what is not in it by its end is gone.
+    /// A list begins: what is not in it once it is complete is gone. It may begin again before it is complete.
     Listing,
     /// A part of a list.
     Listed(Vec<Value>),
@@ -93,6 +93,9 @@ pub enum WatchError {
     /// The server has forgotten the version.
     #[error("the server has forgotten the version")]
     Expired,
+    /// A new list was asked for.
+    #[error("a new list was asked for")]
+    Asked,
     /// There is no such kind.
     #[error("the kind {0} does not exist in this cluster")]
     NoSuchKind(String),
@@ -143,21 +146,30 @@ impl Watch {
     /// Tells what is heard until the receiver is dropped.
     pub async fn run(self, tell: mpsc::Sender<Heard>) {
         let mut backoff = Backoff::default();
+        let (mut absent, mut said) = (Duration::from_millis(500), String::new());
         while !tell.is_closed() {
             let began = Instant::now();
             match self.list_and_watch(&tell, &mut backoff).await {
                 Ok(()) => return,
-                Err(WatchError::Expired) => self.observer.restarted(&self.resource, "expired"),
-                Err(error @ (WatchError::NoSuchKind(_) | WatchError::Forbidden(_))) => {
-                    tracing::warn!(kind = %self.resource, "not watched for now: {error}");
-                    self.observer.restarted(&self.resource, "unreadable");
-                    if tell.send(Heard::Synced { whole: false }).await.is_err() {
+                Err(WatchError::Asked) => {}
+                Err(WatchError::Expired) => {
+                    self.observer.restarted(&self.resource, "expired");
+                    if self.pause(backoff.next(), &tell).await {
                         return;
                     }
-                    tokio::select! {
-                        () = tokio::time::sleep(ABSENT) => {}
-                        () = self.again.notified() => {}
-                        () = tell.closed() => return,
+                }
+                Err(error @ (WatchError::NoSuchKind(_) | WatchError::Forbidden(_))) => {
+                    let why = error.to_string();
+                    if std::mem::replace(&mut said, why.clone()) != why {
+                        tracing::warn!(kind = %self.resource, "not watched for now: {why}");
+                    }
+                    self.observer.restarted(&self.resource, "unreadable");
+                    // A server that is starting may not know everything yet.
+                    absent = (absent * 2).min(ABSENT);
+                    if tell.send(Heard::Synced { whole: false }).await.is_err()
+                        || self.pause(absent, &tell).await
+                    {
+                        return;
                     }
                 }
                 Err(WatchError::Other(why)) => {
@@ -167,12 +179,20 @@ impl Watch {
                     let wait = backoff.next();
                     tracing::warn!(kind = %self.resource, "{why}; asking again in {wait:.1?}");
                     self.observer.restarted(&self.resource, "failed");
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = tell.closed() => return,
+                    if self.pause(wait, &tell).await {
+                        return;
                     }
                 }
             }
+        }
+    }
+
+    /// Waits, less long if a new list is asked for; true once nobody listens.
+    async fn pause(&self, wait: Duration, tell: &mpsc::Sender<Heard>) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => false,
+            () = self.again.notified() => false,
+            () = tell.closed() => true,
         }
     }
 
@@ -202,16 +222,22 @@ impl Watch {
         if tell.send(Heard::Synced { whole: true }).await.is_err() {
             return Ok(());
         }
-        *backoff = Backoff::default();
         loop {
+            let began = Instant::now();
+            let mut heard = false;
             let watched = tokio::select! {
-                watched = self.watch(&mut version, tell) => watched,
-                // A new list, as asked for.
-                () = self.again.notified() => return Err(WatchError::Expired),
+                watched = self.watch(&mut version, tell, &mut heard) => watched,
+                () = self.again.notified() => return Err(WatchError::Asked),
                 () = tell.closed() => return Ok(()),
             };
+            // Whatever it was, it is over.
+            if heard || began.elapsed() > Duration::from_secs(60) {
+                *backoff = Backoff::default();
+            }
             match watched {
-                Ok(true) => *backoff = Backoff::default(),
+                // A server that ends watches at once is not asked without a pause.
+                Ok(true) if heard || began.elapsed() > Duration::from_secs(1) => {}
+                Ok(true) => tokio::time::sleep(backoff.next()).await,
                 Ok(false) => return Ok(()),
                 Err(WatchError::Other(why)) => {
                     let wait = backoff.next();
@@ -264,12 +290,27 @@ impl Watch {
         drop(text);
         let meta =
             |key: &str| list.path(&["metadata", key]).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let objects = list.get("items").and_then(Value::as_list).map(<[Value]>::to_vec).unwrap_or_default();
+        let items = list.get("items").and_then(Value::as_list).unwrap_or_default();
+        let objects = items.iter().map(|object| self.named(object)).collect();
         Ok((objects, meta("continue"), meta("resourceVersion")))
     }
 
+    /// Built-in kinds don't say in a list what they are.
+    fn named(&self, object: &Value) -> Value {
+        let Some(map) = object.as_map().filter(|map| map.get("kind").is_none()) else { return object.clone() };
+        let named = map.with("kind".into(), Value::str(self.resource.kind.as_str()));
+        let named =
+            named.and_then(|map| map.with("apiVersion".into(), Value::str(self.resource.api_version())));
+        named.map_or_else(|_| object.clone(), |map| Value::Map(map.into()))
+    }
+
     /// Hears changes until the server ends the watch, as it does every few minutes; false once nobody listens.
-    async fn watch(&self, version: &mut String, tell: &mpsc::Sender<Heard>) -> Result<bool, WatchError> {
+    async fn watch(
+        &self,
+        version: &mut String,
+        tell: &mpsc::Sender<Heard>,
+        any: &mut bool,
+    ) -> Result<bool, WatchError> {
         let mut query = self.query();
         let seconds = 240 + Backoff::jitter(50);
         query.append_pair("watch", "true");
@@ -298,6 +339,7 @@ impl Watch {
                 Some("BOOKMARK") => None,
                 _ => return Err(self.told(&object)),
             };
+            *any = true;
             if let Some(heard) = heard
                 && tell.send(heard).await.is_err()
             {
