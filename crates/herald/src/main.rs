@@ -2,7 +2,9 @@
 //! `commands/`, and in `pipeline/` the way of a change from a source to the outbox.
 
 mod cli;
+mod cluster_events;
 mod commands;
+mod election;
 mod explain;
 mod failure;
 mod input;

@@ -40,7 +40,7 @@ pub use self::{
     elector::{Elector, LeaseHandle},
     fence::Fence,
     hash::{fnv1a64, shard_of},
-    sharder::{MEMBER_LABEL, ShardHandle, ShardSet, Sharder},
+    sharder::{MEMBER_LABEL, ShardHandle, ShardSet, Sharder, holds},
     spread::{Spread, spread},
     store::{KubeLeases, LeaseError, LeaseStore},
 };

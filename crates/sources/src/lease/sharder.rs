@@ -51,6 +51,12 @@ impl ShardSet {
     }
 }
 
+/// Whether acting for an object is allowed at this moment, by the fences of all shards.
+pub fn holds(fences: &[Fence], uid: &str) -> bool {
+    let shards = u32::try_from(fences.len()).unwrap_or(1);
+    fences.get(shard_of(uid, shards) as usize).is_some_and(Fence::holds)
+}
+
 impl Drop for ShardHandle {
     fn drop(&mut self) {
         self.task.abort();
@@ -136,10 +142,19 @@ impl ShardHandle {
         self.fences.get(shard as usize).cloned().unwrap_or_default()
     }
 
+    /// The fences of all shards, for [`holds`].
+    pub fn fences(&self) -> Arc<[Fence]> {
+        self.fences.clone()
+    }
+
     /// Whether acting for an object is allowed at this moment.
     pub fn holds(&self, uid: &str) -> bool {
-        let shards = u32::try_from(self.fences.len()).unwrap_or(1);
-        self.fences.get(shard_of(uid, shards) as usize).is_some_and(Fence::holds)
+        holds(&self.fences, uid)
+    }
+
+    /// Waits for the next change; false once it has ended.
+    pub async fn changed(&mut self) -> bool {
+        self.set.changed().await.is_ok()
     }
 
     /// A shard that left the set is not acted for any more, so another replica may have it at once. Without this it
