@@ -42,6 +42,8 @@ pub(crate) struct Step {
     pub(crate) patch: Option<Value>,
     /// The Rollout is deleted.
     pub(crate) delete: bool,
+    /// Whether it has to say what is expected: a test of one moment.
+    pub(crate) is_all: bool,
     /// `None`: nothing is said.
     pub(crate) expect: Option<Vec<Expected>>,
     /// Where the map stands that holds `expect`, or would.
@@ -147,7 +149,8 @@ fn test(node: &Node, dir: &Path) -> Read<Test> {
             known(one, STEP_KEYS, "a step")?;
         }
         let before = steps.last().map(|step| step.now);
-        steps.push(step(one, dir, before)?);
+        let is_all = node.get("steps").is_none();
+        steps.push(Step { is_all, ..step(one, dir, before)? });
     }
     if !steps.iter().any(|step| step.expect.is_some()) && node.get("steps").is_some() {
         return mistake(node.at, format!("the test `{name}` expects nothing: no step has `expect`"));
@@ -164,6 +167,7 @@ fn step(node: &Node, dir: &Path, before: Option<Timestamp>) -> Read<Step> {
         objects: Vec::new(),
         patch: node.get("patch").map(Node::to_value),
         delete: matches!(node.get("delete").map(|node| &node.kind), Some(Kind::Bool(true, _))),
+        is_all: false,
         expect: None,
         holder: node.at,
         expect_at: node.entries().iter().find(|(key, ..)| key == "expect").map(|(_, at, _)| *at),

@@ -176,7 +176,13 @@ fn judge(step: &Step, outcome: Outcome) -> RanStep {
         }
     }
     let mut made: Vec<(Made, Option<usize>)> = outcome.made.into_iter().map(|made| (made, None)).collect();
-    let Some(expect) = &step.expect else { return RanStep { now: step.now, problems, made } };
+    let Some(expect) = &step.expect else {
+        if step.is_all {
+            problems
+                .push(Problem::Broken("it expects nothing: write `expect`, or let --update write it".into()));
+        }
+        return RanStep { now: step.now, problems, made };
+    };
     // Which notice stands for which expectation: of those for the same destination, one that fits whole goes first.
     let mut taken: Vec<bool> = made.iter().map(|_| false).collect();
     let fits = |expected: &Expected, made: &Made| {

@@ -41,7 +41,7 @@ fn is_different(step: &Step, ran: &RanStep) -> bool {
         Some(expect) => {
             ran.made.len() != expect.len() || ran.made.iter().any(|(_, fulfils)| fulfils.is_none())
         }
-        None => true,
+        None => step.is_all,
     }
 }
 
