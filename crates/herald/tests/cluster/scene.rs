@@ -164,6 +164,16 @@ impl Scene {
 
     /// Starts Herald without waiting.
     pub(crate) fn spawn(&self, more: &[&str]) -> Herald {
+        self.start("herald", &self.state(), more)
+    }
+
+    /// Starts one of several replicas without waiting: `replica-<index>`, with a state file of its own.
+    pub(crate) fn replica(&self, index: usize, more: &[&str]) -> Herald {
+        let name = format!("replica-{index}");
+        self.start(&name, &self.home.path().join(format!("{name}.db")), more)
+    }
+
+    fn start(&self, name: &str, state: &Path, more: &[&str]) -> Herald {
         let kubeconfig =
             apiserver::write_kubeconfig(self.home.path(), &self.url, self.server.token(), &self.namespace);
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -175,8 +185,9 @@ impl Scene {
             .arg(kubeconfig)
             .args(["--namespaced", "-n", &self.namespace, "--healthzPort", &port.to_string()])
             .arg("--state")
-            .arg(self.state())
+            .arg(state)
             .args(more)
+            .env("POD_NAME", name)
             .env("NO_COLOR", "1")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
