@@ -33,9 +33,7 @@ fn without_section(
     destination: &Destination,
     kind: &str,
 ) -> BTreeSet<String> {
-    let defaults =
-        parts.default_triggers_of.get(&destination.service).unwrap_or(&parts.default_triggers).as_slice();
-    let names = subscription.triggers.as_deref().unwrap_or(defaults);
+    let names = subscription.triggers.as_deref().unwrap_or(&parts.default_triggers);
     let mut out = BTreeSet::new();
     for trigger in names.iter().filter_map(|name| parts.triggers.get(name)) {
         for condition in &trigger.conditions {
