@@ -68,6 +68,20 @@ pub enum OutboxError {
         /// What SQLite says.
         reason: String,
     },
+    /// The address of a NATS server can't be used.
+    #[error("the address of the outbox: {reason}")]
+    Address {
+        /// Why.
+        reason: String,
+    },
+    /// A NATS server can't be reached, or refuses.
+    #[error("the outbox at {address}: {reason}")]
+    Nats {
+        /// The servers.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
     /// The store was closed.
     #[error("the outbox is closed")]
     Closed,

@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct HandleCache {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
+    listener: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -39,6 +40,22 @@ struct Inner {
     order: VecDeque<HandleKey>,
     /// To be written, or deleted if there is no value any more.
     dirty: HashSet<HandleKey>,
+}
+
+impl Inner {
+    /// Another process remembers it. What this one is about to write is newer.
+    fn hear(&mut self, key: HandleKey, value: String, capacity: usize) {
+        if self.dirty.contains(&key) {
+            return;
+        }
+        if self.values.insert(key.clone(), value).is_none() {
+            self.order.push_back(key);
+        }
+        while self.values.len() > capacity {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.values.remove(&oldest);
+        }
+    }
 }
 
 impl HandleCache {
@@ -76,7 +93,16 @@ impl HandleCache {
                 }
             }
         });
-        Ok(HandleCache { shared, writer: Some(writer) })
+        let heard = shared.outbox.watch_handles().await.map(|mut heard| {
+            let shared = Arc::downgrade(&shared);
+            tokio::spawn(async move {
+                while let Some((key, value)) = heard.recv().await {
+                    let Some(shared) = shared.upgrade() else { return };
+                    shared.inner().hear(key, value, shared.capacity);
+                }
+            })
+        });
+        Ok(HandleCache { shared, writer: Some(writer), listener: heard })
     }
 
     /// The handle of a key.
@@ -122,8 +148,8 @@ impl HandleCache {
 
 impl Drop for HandleCache {
     fn drop(&mut self) {
-        if let Some(writer) = &self.writer {
-            writer.abort();
+        for task in self.writer.iter().chain(&self.listener) {
+            task.abort();
         }
     }
 }

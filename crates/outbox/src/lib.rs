@@ -37,6 +37,7 @@ mod courier;
 mod error;
 mod grouping;
 mod handles;
+mod jetstream;
 mod notice;
 mod outbox;
 mod sqlite;
@@ -50,6 +51,7 @@ pub use self::{
     error::OutboxError,
     grouping::{GroupBy, Grouping, GroupingRule, MuteTime, Muted},
     handles::HandleCache,
+    jetstream::{JetStreamOutbox, NatsAddress, Role},
     notice::{Attempt, Filter, HistoryEntry, LaneKey, Notice, ObjectRef, Outcome, Place, Queued, Receipt},
     outbox::{Batch, Done, HandleKey, Outbox, Retention, StateEntry},
     sqlite::{Access, SqliteOutbox},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::{Attempt, Filter, HistoryEntry, LaneKey, Notice, OutboxError, Outcome, Place, Queued, Receipt};
 
@@ -131,10 +131,17 @@ pub trait Outbox: Send + Sync + 'static {
     /// Forgets a message.
     async fn delete_handle(&self, key: &HandleKey) -> Result<(), OutboxError>;
 
+    /// Messages that any process remembers from now on, where several share the outbox.
+    async fn watch_handles(&self) -> Option<mpsc::Receiver<(HandleKey, String)>> {
+        None
+    }
+
     /// How many wait, and since when the oldest does.
     async fn backlog(&self) -> Result<(u64, Option<Timestamp>), OutboxError>;
     /// Forgets a few of the oldest of the history; gives how many. Call again while it gives more than 0.
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<usize, OutboxError>;
     /// Looks for damage; one sentence for each finding.
     async fn check(&self) -> Result<Vec<String>, OutboxError>;
+    /// Lets go of what other processes may want, at the end.
+    async fn close(&self) {}
 }

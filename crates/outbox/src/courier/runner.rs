@@ -45,6 +45,8 @@ struct Flight {
     attempted: Option<Attempted>,
     began: Timestamp,
     took: Duration,
+    /// It was delivered, and that is written down.
+    recorded: bool,
 }
 
 /// Takes notices out of an outbox to their recipients. One for each outbox.
@@ -435,7 +437,16 @@ impl Run {
                     })
                 }
             };
-            Flight { notice, attempted, began, took: between(began, clock.now()) }
+            let took = between(began, clock.now());
+            // At once: what is accepted but not written down is sent again after a crash.
+            let recorded = match (&notice, &attempted) {
+                (Some(notice), Some(Attempted::Delivered { detail })) => {
+                    let receipt = Receipt { at: later(began, took), took, detail: detail.clone() };
+                    outbox.delivered(&notice.id, receipt).await.is_ok()
+                }
+                _ => false,
+            };
+            Flight { notice, attempted, began, took, recorded }
         });
         self.on_way.insert(handle.id(), (queued, began));
     }
@@ -449,7 +460,7 @@ impl Run {
                     Attempted::failed(FailureClass::Panicked, "the delivery ended without a result")
                 });
                 let began = self.courier.clock.now();
-                (error.id(), Flight { notice: None, attempted, began, took: Duration::ZERO })
+                (error.id(), Flight { notice: None, attempted, began, took: Duration::ZERO, recorded: false })
             }
         };
         let Some((queued, _)) = self.on_way.remove(&id) else { return };
@@ -486,6 +497,9 @@ impl Run {
                 self.report.dead_letters += 1;
             }
             Verdict::Gone => {}
+        }
+        if flight.recorded && verdict == Verdict::Delivered {
+            return self.settled(Ok((queued, verdict, Ok(()))));
         }
         let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
         let (began, took, reason) = (flight.began, flight.took, reason.to_owned());

@@ -1,0 +1,180 @@
+//! What this process holds of the stream: the notices of the partitions that it has claimed, without their payloads.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_nats::Subject;
+use bytes::Bytes;
+
+use super::record::{Record, time};
+use crate::{LaneKey, Place, Queued};
+
+/// A notice that waits here.
+pub(super) struct Entry {
+    pub(super) sequence: u64,
+    pub(super) partition: u32,
+    /// Where it is acknowledged.
+    pub(super) reply: Option<Subject>,
+    /// Without the payload, unless it is on its way.
+    pub(super) record: Record,
+    pub(super) on_way: bool,
+    lane: LaneKey,
+}
+
+impl Entry {
+    fn queued(&self, place: Place) -> Queued {
+        let record = &self.record;
+        Queued {
+            place,
+            id: record.id.clone(),
+            trigger: record.trigger.clone(),
+            lane: self.lane.clone(),
+            created: time(record.created),
+            due: time(record.due),
+            attempts: record.attempts,
+            waited: std::time::Duration::from_millis(record.waited),
+        }
+    }
+}
+
+/// By the order of arrival, which within a lane is the order of the stream. A place is this process's own: a partition
+/// that is claimed later arrives behind what is held.
+#[derive(Default)]
+pub(super) struct Held {
+    entries: BTreeMap<Place, Entry>,
+    by_id: HashMap<String, Place>,
+    by_lane: HashMap<LaneKey, BTreeSet<Place>>,
+    last: Place,
+}
+
+impl Held {
+    /// Takes a notice in; `false` if it is another message of one that is held.
+    pub(super) fn arrive(
+        &mut self,
+        sequence: u64,
+        partition: u32,
+        reply: Option<Subject>,
+        record: Record,
+    ) -> bool {
+        if let Some(entry) = self.by_id.get(&record.id).and_then(|place| self.entries.get_mut(place)) {
+            if entry.sequence != sequence {
+                return false;
+            }
+            // Delivered again by the server, after a claim was lost while it was on its way.
+            (entry.reply, entry.partition) = (reply, partition);
+            return true;
+        }
+        self.last += 1;
+        let place = self.last;
+        let lane = record.notice().lane();
+        self.by_id.insert(record.id.clone(), place);
+        self.by_lane.entry(lane.clone()).or_default().insert(place);
+        let record = record.without_payload();
+        self.entries.insert(place, Entry { sequence, partition, reply, record, on_way: false, lane });
+        true
+    }
+
+    pub(super) fn pending(&self, after: Place, limit: u32) -> Vec<Queued> {
+        let behind = self.entries.range(after.saturating_add(1)..);
+        behind.take(limit as usize).map(|(place, entry)| entry.queued(*place)).collect()
+    }
+
+    pub(super) fn pending_in_lane(&self, lane: &LaneKey, after: Place, limit: u32) -> Vec<Queued> {
+        let places =
+            self.by_lane.get(lane).into_iter().flat_map(|places| places.range(after.saturating_add(1)..));
+        let entries = places.filter_map(|place| self.entries.get(place).map(|entry| entry.queued(*place)));
+        entries.take(limit as usize).collect()
+    }
+
+    pub(super) fn at(&self, place: Place) -> Option<&Entry> {
+        self.entries.get(&place)
+    }
+
+    /// It is on its way, with its payload.
+    pub(super) fn started(&mut self, place: Place, payload: Bytes) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.on_way = true;
+            entry.record.payload = payload;
+        }
+    }
+
+    pub(super) fn of_id(&self, id: &str) -> Option<(Place, &Entry)> {
+        let place = *self.by_id.get(id)?;
+        Some((place, self.entries.get(&place)?))
+    }
+
+    /// It waits for another attempt.
+    pub(super) fn back(&mut self, id: &str, record: &Record) {
+        if let Some(entry) = self.by_id.get(id).and_then(|place| self.entries.get_mut(place)) {
+            entry.on_way = false;
+            entry.record = record.without_payload();
+        }
+    }
+
+    pub(super) fn remove(&mut self, place: Place) -> Option<Entry> {
+        let entry = self.entries.remove(&place)?;
+        self.by_id.remove(&entry.record.id);
+        if let Some(places) = self.by_lane.get_mut(&entry.lane) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_lane.remove(&entry.lane);
+            }
+        }
+        Some(entry)
+    }
+
+    /// A partition isn't ours any more: what isn't on its way is somebody else's.
+    pub(super) fn lose(&mut self, partition: u32) {
+        let lost: Vec<Place> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.partition == partition && !entry.on_way)
+            .map(|(place, _)| *place)
+            .collect();
+        for place in lost {
+            self.remove(place);
+        }
+    }
+
+    /// How many of a partition are on their way.
+    pub(super) fn on_way(&self, partition: u32) -> usize {
+        self.entries.values().filter(|entry| entry.partition == partition && entry.on_way).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Notice, ObjectRef};
+
+    fn record(id: &str, name: &str) -> Record {
+        Record::of(&Notice {
+            id: id.into(),
+            object: ObjectRef { name: name.into(), ..ObjectRef::default() },
+            trigger: "t".into(),
+            service: "s".into(),
+            recipient: "r".into(),
+            created: time(1),
+            due_after: time(1),
+            payload: b"x".to_vec(),
+        })
+    }
+
+    #[test]
+    fn a_claim_that_is_lost_leaves_what_is_on_its_way() {
+        let mut held = Held::default();
+        for (sequence, id, name) in [(1, "a", "web"), (2, "b", "web"), (3, "c", "api")] {
+            assert!(held.arrive(sequence, 0, None, record(id, name)));
+        }
+        assert!(!held.arrive(9, 0, None, record("a", "web")), "another message of the same notice");
+        let lane = held.pending(0, 10)[0].lane.clone();
+        assert_eq!(held.pending_in_lane(&lane, 1, 10).len(), 1);
+        held.started(1, Bytes::from_static(b"x"));
+        held.lose(0);
+        assert_eq!((held.pending(0, 10).len(), held.on_way(0)), (1, 1));
+        // Claimed again: the same message is the same notice, the rest comes behind.
+        assert!(held.arrive(1, 0, None, record("a", "web")));
+        assert!(held.arrive(2, 0, None, record("b", "web")));
+        let ids: Vec<String> = held.pending(0, 10).into_iter().map(|queued| queued.id).collect();
+        assert_eq!(ids, ["a", "b"]);
+    }
+}

@@ -1,0 +1,316 @@
+//! The outbox in JetStream, against real servers.
+
+// Helpers of tests may fail loudly, too.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use herald_outbox::*;
+use herald_testkit::nats::{Nats, NatsOptions};
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn jetstream() -> NatsOptions {
+    NatsOptions { jetstream: true, ..NatsOptions::default() }
+}
+
+async fn open(nats: &Nats, role: Role) -> Arc<JetStreamOutbox> {
+    let address: NatsAddress = format!("{}?partitions=8", nats.url()).parse().unwrap();
+    Arc::new(JetStreamOutbox::open(&address, role).await.unwrap())
+}
+
+fn notice(object: usize, number: usize) -> Notice {
+    Notice {
+        id: format!("web-{object}/{number}"),
+        object: ObjectRef {
+            namespace: "prod".into(),
+            kind: "Rollout".into(),
+            name: format!("web-{object}"),
+            uid: String::new(),
+        },
+        trigger: "on-a".into(),
+        service: "hook".into(),
+        recipient: String::new(),
+        created: Timestamp::from_second(1_000_000 + number as i64).unwrap(),
+        due_after: Timestamp::UNIX_EPOCH,
+        payload: vec![0, b'\n', 255],
+    }
+}
+
+/// Remembers in which order what arrived.
+#[derive(Default)]
+struct Receiver {
+    arrived: Mutex<BTreeMap<String, Vec<usize>>>,
+    refuse: Mutex<BTreeSet<String>>,
+    changed: Notify,
+}
+
+impl Receiver {
+    fn count(&self) -> usize {
+        self.arrived.lock().unwrap().values().map(Vec::len).sum()
+    }
+
+    async fn wait_for(&self, number: usize) {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.count() >= number {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{} of {number} arrived", self.count());
+    }
+
+    fn assert_in_order(&self, objects: usize, each: usize) {
+        let arrived = self.arrived.lock().unwrap();
+        assert_eq!(arrived.len(), objects);
+        for (name, numbers) in arrived.iter() {
+            let mut firsts = Vec::new();
+            for number in numbers {
+                if !firsts.contains(number) {
+                    firsts.push(*number);
+                }
+            }
+            assert_eq!(firsts, (0..each).collect::<Vec<_>>(), "{name}: {numbers:?}");
+        }
+    }
+}
+
+#[async_trait]
+impl Deliverer for Receiver {
+    async fn deliver(&self, notice: &Notice, _attempt: u32) -> Attempted {
+        assert_eq!(notice.payload, [0, b'\n', 255]);
+        if self.refuse.lock().unwrap().contains(&notice.object.name) {
+            return Attempted::failed(FailureClass::Rejected, "no");
+        }
+        let number = notice.id.split_once('/').unwrap().1.parse().unwrap();
+        self.arrived.lock().unwrap().entry(notice.object.name.clone()).or_default().push(number);
+        self.changed.notify_waiters();
+        Attempted::Delivered { detail: "200".into() }
+    }
+}
+
+struct Worker {
+    outbox: Arc<JetStreamOutbox>,
+    stop: Arc<Notify>,
+    running: tokio::task::JoinHandle<Report>,
+}
+
+impl Worker {
+    async fn start(nats: &Nats, receiver: &Arc<Receiver>) -> Worker {
+        let outbox = open(nats, Role::Worker).await;
+        let options = CourierOptions { poll: Duration::from_millis(200), ..CourierOptions::default() };
+        let clock = Arc::new(SystemClock::default());
+        let courier = Courier::new(outbox.clone(), receiver.clone(), clock, options);
+        let stop = Arc::new(Notify::new());
+        let stopped = stop.clone();
+        let running = tokio::spawn(courier.run(async move { stopped.notified().await }));
+        Worker { outbox, stop, running }
+    }
+
+    async fn end(self) {
+        self.stop.notify_one();
+        self.running.await.unwrap();
+        self.outbox.close().await;
+    }
+
+    /// As a power cut would: nobody says goodbye.
+    async fn die(self) {
+        self.running.abort();
+        let _ = self.running.await;
+    }
+}
+
+async fn publish(outbox: &JetStreamOutbox, objects: usize, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let enqueue = (0..objects).map(|object| notice(object, number)).collect();
+        outbox.commit(Batch { enqueue, ..Batch::default() }).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_found_again() {
+    let Some(nats) = Nats::start(&jetstream()).await else { return };
+    let outbox = open(&nats, Role::Publisher).await;
+    let entry = |scope: &str, key: &str, value: &str| StateEntry {
+        scope: scope.into(),
+        key: key.into(),
+        value: value.as_bytes().to_vec(),
+    };
+    let batch = Batch {
+        enqueue: vec![notice(1, 0), notice(1, 1)],
+        put_state: vec![entry("rollout", "prod/web.1", "a"), entry("rollout", "ü*", "b"), entry("meta", "x", "c")],
+        ..Batch::default()
+    };
+    assert_eq!(outbox.commit(batch.clone()).await.unwrap(), ["web-1/0", "web-1/1"]);
+    assert_eq!(outbox.commit(batch).await.unwrap(), Vec::<String>::new(), "the same again is known");
+    assert_eq!(outbox.get_state("rollout", "ü*").await.unwrap().unwrap(), b"b");
+    let listed = outbox.list_state("rollout").await.unwrap();
+    assert_eq!(listed, [("prod/web.1".into(), b"a".to_vec()), ("ü*".into(), b"b".to_vec())]);
+    let delete_state = vec![("rollout".to_owned(), "ü*".to_owned())];
+    outbox.commit(Batch { delete_state, ..Batch::default() }).await.unwrap();
+    assert_eq!(outbox.list_state("rollout").await.unwrap().len(), 1);
+
+    let key = HandleKey { instance: "slack".into(), recipient: "#a.b".into(), key: "k".into() };
+    outbox.put_handle(&key, "{}".into(), Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(outbox.handles(10).await.unwrap(), [(key.clone(), "{}".to_owned())]);
+    outbox.delete_handle(&key).await.unwrap();
+    assert_eq!(outbox.get_handle(&key).await.unwrap(), None);
+
+    let ids = |entries: Vec<HistoryEntry>| entries.into_iter().map(|entry| entry.notice.id).collect::<Vec<_>>();
+    assert_eq!(ids(outbox.list(Filter::default()).await.unwrap()), ["web-1/1", "web-1/0"]);
+    assert_eq!(outbox.backlog().await.unwrap(), (2, Some(Timestamp::from_second(1_000_000).unwrap())));
+    let one = Filter { id: Some("web-1/0".into()), ..Filter::default() };
+    assert_eq!(outbox.drop_notices(one, Timestamp::UNIX_EPOCH).await.unwrap(), 1);
+    assert_eq!(outbox.show("web-1/0").await.unwrap().unwrap().outcome, Outcome::Dropped);
+    assert_eq!(outbox.backlog().await.unwrap().0, 1);
+    assert_eq!(outbox.check().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_share_what_waits_and_lanes_keep_their_order() {
+    let Some(nats) = Nats::start(&jetstream()).await else { return };
+    let receiver = Arc::new(Receiver::default());
+    let outbox = open(&nats, Role::Publisher).await;
+    let first = Worker::start(&nats, &receiver).await;
+    publish(&outbox, 20, 0..10).await;
+    // A second one takes half of it over, in the middle.
+    let second = Worker::start(&nats, &receiver).await;
+    publish(&outbox, 20, 10..40).await;
+    receiver.wait_for(800).await;
+    receiver.assert_in_order(20, 40);
+    assert_eq!(receiver.count(), 800, "nothing twice without a crash");
+    second.end().await;
+    publish(&outbox, 20, 40..45).await;
+    receiver.wait_for(900).await;
+    first.end().await;
+    receiver.assert_in_order(20, 45);
+    assert_eq!(outbox.backlog().await.unwrap().0, 0);
+    let delivered = Filter { outcome: Some(Outcome::Delivered), limit: Some(5), ..Filter::default() };
+    assert_eq!(outbox.list(delivered).await.unwrap().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_worker_held_goes_to_another() {
+    let Some(nats) = Nats::start(&jetstream()).await else { return };
+    let receiver = Arc::new(Receiver::default());
+    let outbox = open(&nats, Role::Publisher).await;
+    let first = Worker::start(&nats, &receiver).await;
+    publish(&outbox, 10, 0..20).await;
+    receiver.wait_for(50).await;
+    first.die().await;
+    let second = Worker::start(&nats, &receiver).await;
+    publish(&outbox, 10, 20..30).await;
+    receiver.wait_for(300).await;
+    second.end().await;
+    receiver.assert_in_order(10, 30);
+    assert_eq!(outbox.backlog().await.unwrap().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_kept_and_sent_again() {
+    let Some(nats) = Nats::start(&jetstream()).await else { return };
+    let receiver = Arc::new(Receiver::default());
+    receiver.refuse.lock().unwrap().insert("web-0".into());
+    let worker = Worker::start(&nats, &receiver).await;
+    let outbox = open(&nats, Role::Publisher).await;
+    publish(&outbox, 2, 0..1).await;
+    let dead = Filter { outcome: Some(Outcome::DeadLetter), ..Filter::default() };
+    let found = async {
+        while outbox.list(dead.clone()).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap();
+    let shown = outbox.show("web-0/0").await.unwrap().unwrap();
+    assert_eq!((shown.attempts, shown.failures.len(), shown.notice.payload.len()), (1, 1, 3));
+    receiver.refuse.lock().unwrap().clear();
+    assert_eq!(outbox.resend(dead.clone(), Timestamp::now()).await.unwrap(), 1);
+    receiver.wait_for(2).await;
+    worker.end().await;
+    assert_eq!(outbox.list(dead).await.unwrap(), []);
+    assert_eq!(outbox.show("web-0/0").await.unwrap().unwrap().outcome, Outcome::Delivered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_is_waited_for() {
+    let Some(mut nats) = Nats::start(&jetstream()).await else { return };
+    let receiver = Arc::new(Receiver::default());
+    let worker = Worker::start(&nats, &receiver).await;
+    let outbox = open(&nats, Role::Publisher).await;
+    publish(&outbox, 5, 0..10).await;
+    receiver.wait_for(50).await;
+    nats.kill(0);
+    let batch = || Batch { enqueue: vec![notice(0, 10)], ..Batch::default() };
+    let error = outbox.commit(batch()).await.unwrap_err().to_string();
+    assert!(error.contains("the outbox at nats://127.0.0.1"), "{error}");
+    nats.restart(0).await;
+    let back = async { while outbox.commit(batch()).await.is_err() {} };
+    tokio::time::timeout(PATIENCE, back).await.unwrap();
+    publish(&outbox, 5, 10..20).await;
+    receiver.wait_for(100).await;
+    worker.end().await;
+    receiver.assert_in_order(5, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_killed_loses_nothing() {
+    let Some(mut nats) = Nats::cluster(3, &jetstream()).await else { return };
+    let receiver = Arc::new(Receiver::default());
+    let address: NatsAddress = format!("{}?partitions=4", nats.url()).parse().unwrap();
+    let opened = async {
+        loop {
+            // A cluster that has just started elects its leader first.
+            if let Ok(outbox) = JetStreamOutbox::open(&address, Role::Publisher).await {
+                return outbox;
+            }
+        }
+    };
+    let outbox = tokio::time::timeout(PATIENCE, opened).await.unwrap();
+    let worker = Worker::start(&nats, &receiver).await;
+    publish(&outbox, 5, 0..10).await;
+    receiver.wait_for(20).await;
+    nats.kill(outbox_leader(&nats).await);
+    for number in 10..20 {
+        for object in 0..5 {
+            let batch = || Batch { enqueue: vec![notice(object, number)], ..Batch::default() };
+            let stored = async { while outbox.commit(batch()).await.is_err() {} };
+            tokio::time::timeout(PATIENCE, stored).await.unwrap();
+        }
+    }
+    receiver.wait_for(100).await;
+    worker.end().await;
+    receiver.assert_in_order(5, 20);
+}
+
+/// The node that leads the stream.
+async fn outbox_leader(nats: &Nats) -> usize {
+    let client = async_nats::connect(nats.url().split(',').map(str::to_owned).collect::<Vec<_>>()).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("herald-due").await.unwrap();
+    let leader = stream.cached_info().cluster.clone().unwrap().leader.unwrap();
+    leader.trim_start_matches('n').parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_passwords_let_in_and_keep_out() {
+    let config = "authorization { user: herald, password: \"s3cret\" }".to_owned();
+    let Some(nats) = Nats::start(&NatsOptions { jetstream: true, tls: true, config }).await else { return };
+    let host = nats.url().replace("nats://", "");
+    let ca = nats.ca_file();
+    let open = |entry: &str| {
+        let text = format!("tls://{entry}{host}?ca={}", ca.display());
+        async move { JetStreamOutbox::open(&text.parse().unwrap(), Role::Publisher).await }
+    };
+    assert!(open("herald:s3cret@").await.is_ok());
+    let error = open("herald:wr0ng@").await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("lets us in") && !error.contains("wr0ng"), "{error}");
+}
