@@ -11,6 +11,7 @@ pub mod names;
 pub mod notification;
 pub mod occurrence;
 pub mod replay;
+pub mod schema;
 pub mod selector;
 pub mod state;
 pub mod subscription;

@@ -196,24 +196,26 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters must be changed, added or removed.
+/// How many characters must be changed, added, removed or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.to_lowercase().chars().collect();
     let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.to_lowercase().chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (to, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            left = changed.min(left + 1).min(*cell + 1);
-            *cell = left;
+    let mut older: Vec<usize> = Vec::new();
+    let mut old: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, to) in b.iter().enumerate() {
+            let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+            let mut best = at(&old, j) + usize::from(from != to);
+            best = best.min(at(&row, j) + 1).min(at(&old, j + 1) + 1);
+            if i > 0 && j > 0 && a.get(i - 1) == Some(to) && b.get(j - 1) == Some(from) {
+                best = best.min(at(&older, j - 1) + 1);
+            }
+            row.push(best);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        older = std::mem::replace(&mut old, row);
     }
-    row.last().copied().unwrap_or(0)
+    old.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -255,7 +257,7 @@ mod tests {
     fn near_names() {
         let known = ["on-rollout-completed", "on-rollout-aborted", "slack"];
         assert_eq!(nearest("on-rollout-complete", known), Some("on-rollout-completed"));
-        assert_eq!(nearest("slcak", known), None);
+        assert_eq!(nearest("slcak", known), Some("slack"));
         assert_eq!(nearest("slak", known), Some("slack"));
         assert_eq!(nearest("email", known), None);
         assert_eq!((distance("kitten", "sitting"), distance("", "ab"), distance("ab", "")), (3, 2, 2));

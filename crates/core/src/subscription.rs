@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     diagnostic::{Diagnostic, Severity, codes},
     names::{Destination, Recipient, ServiceName, TriggerName, nearest},
-    yaml::{self, Located},
+    yaml::{self, Located, Position},
 };
 
 /// The prefix of all annotations.
@@ -107,6 +107,11 @@ impl Collector<'_> {
     }
 
     fn annotation(&mut self, key: &str, value: &str) {
+        if key.ends_with("recipients.argocd-notifications.argoproj.io") {
+            let message = "this is the annotation of the old argocd-notifications, which is not read";
+            let hint = format!("write `{PREFIX}/subscribe.<trigger>.<service>`");
+            return self.tell(key, Diagnostic::new(Severity::Warning, codes::NEAR_MISS, message).hint(hint));
+        }
         let Some((prefix, name)) = key.split_once('/') else { return };
         if prefix != PREFIX {
             if nearest(prefix, [PREFIX]).is_some() && name.starts_with("subscri") {
@@ -157,7 +162,7 @@ impl Collector<'_> {
             },
             None => self.config.default_triggers(service.as_str()).to_vec(),
         };
-        self.check_names(key, &triggers, &service, trigger.is_some());
+        self.check_names(key, &triggers, &service, trigger.is_some(), None);
         // An empty value is one empty recipient; empty parts of a list are nothing.
         let recipients: Vec<Recipient> = if value.is_empty() {
             vec![Recipient::default()]
@@ -185,11 +190,32 @@ impl Collector<'_> {
         (Some(first), parts.next().unwrap_or_default())
     }
 
-    fn check_names(&mut self, key: &str, triggers: &[TriggerName], service: &ServiceName, named: bool) {
+    /// `place`: the value of the annotation, and where in it service and triggers stand.
+    fn check_names(
+        &mut self,
+        key: &str,
+        triggers: &[TriggerName],
+        service: &ServiceName,
+        named: bool,
+        place: Option<(&str, Position, Option<Position>)>,
+    ) {
+        if let ([trigger], true) = (triggers, named)
+            && self.config.service(service.as_str()).is_none()
+            && self.config.service(trigger.as_str()).is_some()
+            && self.config.trigger(service.as_str()).is_some()
+        {
+            let message = format!("`{trigger}` is a service and `{service}` a trigger");
+            let hint = format!("write `{PREFIX}/subscribe.{service}.{trigger}`");
+            return self
+                .tell(key, Diagnostic::new(Severity::Warning, codes::UNKNOWN_TRIGGER, message).hint(hint));
+        }
         if self.config.service(service.as_str()).is_none() {
             let (message, hint) = self.config.unknown_service(service);
             let mut diagnostic = Diagnostic::new(Severity::Warning, codes::UNKNOWN_SERVICE, message);
             diagnostic.hint = hint;
+            if let Some((value, at, _)) = place {
+                diagnostic = diagnostic.at(value, at);
+            }
             self.tell(key, diagnostic);
         }
         for trigger in triggers.iter().filter(|_| named) {
@@ -197,7 +223,16 @@ impl Collector<'_> {
                 let message = format!("there is no trigger `{trigger}`");
                 let mut diagnostic = Diagnostic::new(Severity::Warning, codes::UNKNOWN_TRIGGER, message);
                 let near = nearest(trigger.as_str(), self.config.triggers().map(|t| t.name.as_str()));
-                diagnostic.hint = near.map(|near| format!("did you mean `{near}`?"));
+                diagnostic.hint = match near {
+                    Some(near) => Some(format!("did you mean `{near}`?")),
+                    None if trigger.as_str().contains([',', ';']) => Some(format!(
+                        "write one annotation for each trigger, or a list in `{PREFIX}/subscriptions`"
+                    )),
+                    None => None,
+                };
+                if let Some((value, _, Some(at))) = place {
+                    diagnostic = diagnostic.at(value, at);
+                }
                 self.tell(key, diagnostic);
             }
         }
@@ -244,7 +279,8 @@ impl Collector<'_> {
                 } else {
                     named.clone()
                 };
-                self.check_names(key, &triggers, &service, !spec.trigger.is_empty());
+                let place = (value, destination.service.at, spec.trigger.first().map(|text| text.at));
+                self.check_names(key, &triggers, &service, !spec.trigger.is_empty(), Some(place));
                 // A service that needs no recipient is named without one.
                 let recipients = if destination.recipients.is_empty() {
                     vec![Recipient::default()]

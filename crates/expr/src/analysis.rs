@@ -94,6 +94,8 @@ pub struct Compared {
 pub struct Analysis {
     /// What it reads.
     pub accesses: Vec<Access>,
+    /// Functions that it calls and that there are not, each with its byte in the source.
+    pub unknown_functions: Vec<(String, usize)>,
     /// What it compares with constants.
     pub comparisons: Vec<Compared>,
     /// Its value, where that is always the same.
@@ -102,6 +104,11 @@ pub struct Analysis {
     pub never_boolean: Option<String>,
     /// What the whole is, if it is nothing but a path.
     pub result: Option<Access>,
+}
+
+/// The names of all functions.
+pub fn function_names() -> &'static [&'static str] {
+    Builtin::NAMES
 }
 
 /// More steps than this are not looked at.
@@ -237,7 +244,12 @@ impl Walk<'_> {
             }
             Node::Builtin { name, args, .. } => self.builtin(name, &args),
             Node::Call { callee, args } => {
-                self.value(callee, false);
+                if let Node::Ident(name) = self.ast.node(callee) {
+                    let name = name.to_str_lossy().into_owned();
+                    self.found.unknown_functions.push((name, self.ast.place(callee) as usize));
+                } else {
+                    self.value(callee, false);
+                }
                 for arg in args {
                     self.value(arg, false);
                 }

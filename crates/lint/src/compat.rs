@@ -32,14 +32,17 @@ pub(crate) fn config_map(
     for key in config.broken_keys() {
         found.push((
             key.to_owned(),
-            differs(format!("the reference rejects the whole ConfigMap because of `{key}`, and sends nothing any more")),
+            differs(format!(
+                "the reference rejects the whole ConfigMap because of `{key}`, and sends nothing any more"
+            )),
         ));
     }
     for trigger in config.triggers().filter(|trigger| trigger.layer == Layer::ConfigMap) {
         let key = format!("trigger.{}", trigger.name);
         let event = reasons::of_trigger(trigger.name.as_str());
         if let Some(reason) = event.filter(|reason| reason.origin == Origin::Ours) {
-            let message = format!("the reference has no event `{}`, so this trigger never fires there", reason.reason);
+            let message =
+                format!("the reference has no event `{}`, so this trigger never fires there", reason.reason);
             found.push((key.clone(), differs(message)));
         }
         for condition in &trigger.conditions {
@@ -56,7 +59,10 @@ pub(crate) fn config_map(
                 }
             }
             if event.is_some() && condition.when.is_some() {
-                tell("the reference sends this twice: for the event, and when the condition becomes true".to_owned());
+                tell(
+                    "the reference sends this twice: for the event, and when the condition becomes true"
+                        .to_owned(),
+                );
             }
             if condition.when.is_none() && condition.once_per.is_some() {
                 tell("the reference ignores `oncePer` where there is no `when`".to_owned());
@@ -74,8 +80,15 @@ pub(crate) fn config_map(
             }
             for name in condition.send.iter().chain(&condition.resolve) {
                 if config.template(name.as_str()).is_some_and(|template| template.layer == Layer::Base) {
-                    let message = format!("the reference has no template `{name}`: it is one of Herald's built-in ones");
-                    found.push((key.clone(), differs(message).hint("copy it from `herald catalog`").at(&trigger.source, condition.at)));
+                    let message = format!(
+                        "the reference has no template `{name}`: it is one of Herald's built-in ones"
+                    );
+                    found.push((
+                        key.clone(),
+                        differs(message)
+                            .hint("copy it from `herald catalog`")
+                            .at(&trigger.source, condition.at),
+                    ));
                 }
             }
         }
@@ -91,7 +104,9 @@ pub(crate) fn config_map(
                 for recipient in subscription.get("recipients").map(Node::items).unwrap_or_default() {
                     let text = recipient.text().unwrap_or_default();
                     if text.matches(':').count() > 1 {
-                        let message = format!("the reference splits `{text}` at each colon and keeps the second part only");
+                        let message = format!(
+                            "the reference splits `{text}` at each colon and keeps the second part only"
+                        );
                         found.push((key.clone(), differs(message).at(&entry.value, recipient.at)));
                     }
                 }
@@ -123,7 +138,8 @@ fn template(key: &str, node: &Node, source: &str, found: &mut Vec<(String, Diagn
     let registry = herald_services::Registry::standard();
     for field in crate::rendering::fields(node, &registry, Limits::DEFAULT) {
         for access in field.template.accesses() {
-            let Some((herald_template::analysis::Step::Key(name), line, column)) = access.steps.first() else {
+            let Some((herald_template::analysis::Step::Key(name), line, column)) = access.steps.first()
+            else {
                 continue;
             };
             if let Some(message) = our_variable(name) {
@@ -138,12 +154,23 @@ fn template(key: &str, node: &Node, source: &str, found: &mut Vec<(String, Diagn
                 (_, "attachments" | "blocks" | "facts" | "sections" | "potentialAction" | "adaptiveCard")
             );
             if json && matches!(value.kind, Kind::List(_) | Kind::Map(_)) {
-                let message = format!("the reference wants `{section}.{field}` as JSON text and rejects {}", value.describe());
-                found.push((key.to_owned(), differs(message).hint("write `|` behind the colon, and JSON below").at(source, value.at)));
+                let message = format!(
+                    "the reference wants `{section}.{field}` as JSON text and rejects {}",
+                    value.describe()
+                );
+                found.push((
+                    key.to_owned(),
+                    differs(message).hint("write `|` behind the colon, and JSON below").at(source, value.at),
+                ));
             }
             if (section.as_str(), field.as_str()) == ("email", "html") {
                 let message = "the reference ignores `email.html`".to_owned();
-                found.push((key.to_owned(), differs(message).hint("its option `html: true` sends `body` as HTML").at(source, value.at)));
+                found.push((
+                    key.to_owned(),
+                    differs(message)
+                        .hint("its option `html: true` sends `body` as HTML")
+                        .at(source, value.at),
+                ));
             }
         }
     }
@@ -160,25 +187,51 @@ fn service(key: &str, kind: &str, node: &Node, source: &str, found: &mut Vec<(St
         let quoted = matches!(&value.kind, Kind::Text(text) if matches!(text.as_str(), "true" | "false") || text.parse::<f64>().is_ok());
         let typed = matches!(
             option.as_str(),
-            "port" | "insecureSkipVerify" | "html" | "insecure_skip_verify" | "timeout" | "disableUnfurl" | "retryMax"
-                | "maxIdleConns" | "maxIdleConnsPerHost" | "maxConnsPerHost"
+            "port"
+                | "insecureSkipVerify"
+                | "html"
+                | "insecure_skip_verify"
+                | "timeout"
+                | "disableUnfurl"
+                | "retryMax"
+                | "maxIdleConns"
+                | "maxIdleConnsPerHost"
+                | "maxConnsPerHost"
         );
         if quoted && typed {
             let text = value.text().unwrap_or_default();
-            tell(format!("the reference rejects the whole ConfigMap because `{option}` stands in quotes: write `{text}`"), value);
+            tell(
+                format!(
+                    "the reference rejects the whole ConfigMap because `{option}` stands in quotes: write `{text}`"
+                ),
+                value,
+            );
         }
         match (kind, option.as_str(), value.text().unwrap_or_default()) {
             ("webhook", "retryWaitMin" | "retryWaitMax", text) if text.parse::<i64>().is_err() => {
-                tell(format!("the reference wants `{option}` in nanoseconds and rejects the whole ConfigMap"), value);
+                tell(
+                    format!("the reference wants `{option}` in nanoseconds and rejects the whole ConfigMap"),
+                    value,
+                );
             }
-            ("slack", "apiURL", text) if !text.is_empty() && !text.ends_with('/') && !text.starts_with('$') => {
-                tell("the reference appends method names without a slash: end this URL with `/`".to_owned(), value);
+            ("slack", "apiURL", text)
+                if !text.is_empty() && !text.ends_with('/') && !text.starts_with('$') =>
+            {
+                tell(
+                    "the reference appends method names without a slash: end this URL with `/`".to_owned(),
+                    value,
+                );
             }
             ("teams-workflows", "recipientUrls", _) => {
                 for (name, _, url) in value.entries() {
                     let text = url.text().unwrap_or_default().to_lowercase();
                     if text.contains("logic.azure.com") && !text.contains("/powerautomate/") {
-                        tell(format!("the reference refuses the URL of `{name}`: it does not know logic.azure.com"), url);
+                        tell(
+                            format!(
+                                "the reference refuses the URL of `{name}`: it does not know logic.azure.com"
+                            ),
+                            url,
+                        );
                     }
                 }
             }

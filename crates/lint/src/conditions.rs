@@ -103,7 +103,8 @@ fn comparison(compared: &Compared, source: &str) -> Vec<(usize, Diagnostic)> {
     if list && !compared.constants.iter().all(|(value, _)| value.is_nil()) {
         if compared.how != Comparison::Text {
             let message = format!("`{path}` is a list, so this is always {always}");
-            let hint = format!("compare its elements: `any({path}, # == …)`, or its length: `len({path}) > 0`");
+            let hint =
+                format!("compare its elements: `any({path}, # == …)`, or its length: `len({path}) > 0`");
             found.push((compared.at, told(compared, negative, message).hint(hint)));
         }
         return found;
@@ -124,17 +125,28 @@ fn comparison(compared: &Compared, source: &str) -> Vec<(usize, Diagnostic)> {
         if !fits(&kind, value) {
             wrong += 1;
             let message = if ordered {
-                format!("`{path}` is {}, which can't be ordered with {}, so this fails and counts as false", kind.describe(), describe(value))
+                format!(
+                    "`{path}` is {}, which can't be ordered with {}, so this fails and counts as false",
+                    kind.describe(),
+                    describe(value)
+                )
             } else {
-                format!("`{path}` is {}, so it never equals {}: this is always {always}", kind.describe(), describe(value))
+                format!(
+                    "`{path}` is {}, so it never equals {}: this is always {always}",
+                    kind.describe(),
+                    describe(value)
+                )
             };
             let mut diagnostic = told(compared, negative, message);
             if let (Kind::Number, Some(text)) = (&kind, value.as_str())
                 && text.parse::<f64>().is_ok()
             {
                 diagnostic = diagnostic.hint(format!("write the number without quotes: `{text}`"));
-            } else if let (Kind::Text | Kind::Words(_), None, false) = (&kind, value.as_str(), matches!(value, Value::Bool(_))) {
-                diagnostic = diagnostic.hint(format!("write it as text: `'{}'`", herald_value::gofmt::to_text(value)));
+            } else if let (Kind::Text | Kind::Words(_), None, false) =
+                (&kind, value.as_str(), matches!(value, Value::Bool(_)))
+            {
+                diagnostic =
+                    diagnostic.hint(format!("write it as text: `'{}'`", herald_value::gofmt::to_text(value)));
             } else if let (Kind::Bool, Some(text @ ("true" | "false"))) = (&kind, value.as_str()) {
                 diagnostic = diagnostic.hint(format!("write it without quotes: `{text}`"));
             } else if let (Kind::Text | Kind::Words(_), Value::Bool(value)) = (&kind, value) {
@@ -195,7 +207,11 @@ fn contradictions(analysis: &Analysis) -> Vec<(usize, Diagnostic)> {
     let mut found = Vec::new();
     let parts: Vec<&Compared> = analysis.comparisons.iter().filter(|part| part.decides).take(64).collect();
     for (index, first) in parts.iter().enumerate() {
-        for second in parts.iter().skip(index + 1).filter(|second| second.access == without_places(&first.access, &second.access)) {
+        for second in parts
+            .iter()
+            .skip(index + 1)
+            .filter(|second| second.access == without_places(&first.access, &second.access))
+        {
             if !possible(first, second) {
                 let message = format!(
                     "`{}` can't be this and what is asked before at the same time, so the condition never holds",
@@ -235,9 +251,13 @@ fn possible(first: &Compared, second: &Compared) -> bool {
         (_, Some(values)) => values.iter().any(|value| holds(first, value)),
         (None, None) => match (range(first), range(second)) {
             (Some((low, low_in, high, high_in)), Some((low2, low2_in, high2, high2_in))) => {
-                let (low, low_in) = if low2 > low || (low2 == low && !low2_in) { (low2, low2_in) } else { (low, low_in) };
-                let (high, high_in) =
-                    if high2 < high || (high2 == high && !high2_in) { (high2, high2_in) } else { (high, high_in) };
+                let (low, low_in) =
+                    if low2 > low || (low2 == low && !low2_in) { (low2, low2_in) } else { (low, low_in) };
+                let (high, high_in) = if high2 < high || (high2 == high && !high2_in) {
+                    (high2, high2_in)
+                } else {
+                    (high, high_in)
+                };
                 low < high || (low == high && low_in && high_in)
             }
             _ => true,

@@ -126,19 +126,22 @@ pub(crate) fn follow(kind: &str, path: &[Step<'_>]) -> Found {
             (Kind::Any, _) => return Found::Dark,
             // `range` over a map.
             (Kind::Object, Step::Item) => return Found::Dark,
-            (Kind::Object, Step::Key(name)) => match field.children.iter().find(|child| child.name == *name) {
-                Some(child) => {
-                    field = child;
-                    (lists, inside) = (child.lists, false);
+            (Kind::Object, Step::Key(name)) => {
+                match field.children.iter().find(|child| child.name == *name) {
+                    Some(child) => {
+                        field = child;
+                        (lists, inside) = (child.lists, false);
+                    }
+                    None => {
+                        let known: Vec<&'static str> =
+                            field.children.iter().map(|child| child.name).collect();
+                        let near = (known.iter().copied())
+                            .find(|known| known.eq_ignore_ascii_case(name))
+                            .or_else(|| nearest(name, known.iter().copied()));
+                        return Found::Unknown { step: index, near, known };
+                    }
                 }
-                None => {
-                    let known: Vec<&'static str> = field.children.iter().map(|child| child.name).collect();
-                    let near = (known.iter().copied())
-                        .find(|known| known.eq_ignore_ascii_case(name))
-                        .or_else(|| nearest(name, known.iter().copied()));
-                    return Found::Unknown { step: index, near, known };
-                }
-            },
+            }
             (other, _) => return Found::NoFields { step: index, what: other.describe() },
         }
     }
@@ -170,7 +173,10 @@ mod tests {
             Found::Unknown { step: 1, near: Some("phase"), .. }
         ));
         assert!(matches!(follow("Rollout", &path("status.phase.x")), Found::NoFields { step: 2, .. }));
-        assert!(matches!(follow("Rollout", &path("status.conditions.type")), Found::NoFields { step: 2, .. }));
+        assert!(matches!(
+            follow("Rollout", &path("status.conditions.type")),
+            Found::NoFields { step: 2, .. }
+        ));
         assert!(matches!(follow("Other", &path("x")), Found::Dark));
     }
 }

@@ -29,7 +29,11 @@ pub fn summary(report: &Report) -> String {
         .map(|(count, word)| format!("{count} {word}{}", if count == 1 { "" } else { "s" }))
         .collect();
     let objects = format!("{} object{}", report.objects, if report.objects == 1 { "" } else { "s" });
-    if words.is_empty() { format!("{objects}, no findings") } else { format!("{objects}, {}", words.join(", ")) }
+    if words.is_empty() {
+        format!("{objects}, no findings")
+    } else {
+        format!("{objects}, {}", words.join(", "))
+    }
 }
 
 fn line(finding: &Diagnostic) -> u32 {
@@ -194,7 +198,10 @@ pub fn junit(report: &Report, files: &[(String, String)]) -> String {
         let first = found.first().map(|finding| format!("{}: {}", finding.code, finding.message));
         let first = escape(&first.unwrap_or_default());
         let body = escape(&all).replace("&#10;", "\n");
-        let _ = writeln!(cases, "      <failure message=\"{first}\" type=\"lint\">{body}</failure>\n    </testcase>");
+        let _ = writeln!(
+            cases,
+            "      <failure message=\"{first}\" type=\"lint\">{body}</failure>\n    </testcase>"
+        );
     }
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"herald lint\" tests=\"{count}\" \

@@ -94,8 +94,7 @@ pub fn lint(files: &[(String, String)], options: &Options) -> Report {
     let registry = Registry::standard();
     let none = ConfigMap::default();
     let configured = !manifests.config_maps.is_empty();
-    let maps: Vec<&ConfigMap> =
-        if configured { manifests.config_maps.iter().collect() } else { vec![&none] };
+    let maps: Vec<&ConfigMap> = if configured { manifests.config_maps.iter().collect() } else { vec![&none] };
     let mut configs = Vec::new();
     for map in maps {
         let mut linter = Linter { manifests: &manifests, map, registry, options, found: Vec::new() };
@@ -109,10 +108,12 @@ pub fn lint(files: &[(String, String)], options: &Options) -> Report {
         let Some((_, config)) = own.or(configs.first()) else { continue };
         findings.extend(subscriber(&manifests, object, config, configured, options));
     }
-    let objects = manifests.config_maps.len() + usize::from(manifests.secret.is_some()) + manifests.objects.len();
+    let objects =
+        manifests.config_maps.len() + usize::from(manifests.secret.is_some()) + manifests.objects.len();
     if objects == 0 && !findings.iter().any(|finding| finding.severity == Severity::Error) {
-        let mut nothing = Diagnostic::new(Severity::Error, codes::MANIFEST, "there is no Kubernetes object in here")
-            .hint("give files with the ConfigMap, the Secret and the Rollouts");
+        let mut nothing =
+            Diagnostic::new(Severity::Error, codes::MANIFEST, "there is no Kubernetes object in here")
+                .hint("give files with the ConfigMap, the Secret and the Rollouts");
         nothing.file = files.first().map(|(name, _)| name.clone());
         findings.push(nothing);
     }
@@ -129,7 +130,9 @@ fn finish(mut findings: Vec<Diagnostic>, objects: usize) -> Report {
         let place = |d: &Diagnostic| (d.file.clone(), d.in_file, d.key.clone(), d.at, d.code);
         place(a).cmp(&place(b)).then_with(|| a.message.cmp(&b.message))
     });
-    findings.dedup_by(|a, b| a.code == b.code && a.message == b.message && a.in_file == b.in_file && a.file == b.file);
+    findings.dedup_by(|a, b| {
+        a.code == b.code && a.message == b.message && a.in_file == b.in_file && a.file == b.file
+    });
     let mut of_a_kind: BTreeMap<(&'static str, Option<String>), usize> = BTreeMap::new();
     let before = findings.len();
     findings.retain(|finding| {
@@ -199,7 +202,9 @@ impl Linter<'_> {
         self.triggers(&config);
         self.templates(&config);
         if self.options.compat {
-            for (key, diagnostic) in compat::config_map(&config, &self.map.entries, self.manifests.secret.is_some()) {
+            for (key, diagnostic) in
+                compat::config_map(&config, &self.map.entries, self.manifests.secret.is_some())
+            {
                 self.tell(&key, diagnostic);
             }
         }
@@ -273,8 +278,12 @@ impl Linter<'_> {
             if kind == "opsgenie" {
                 self.tell(
                     key,
-                    Diagnostic::new(Severity::Note, codes::DEPRECATED, "Atlassian ends Opsgenie in April 2027")
-                        .hint("plan another service"),
+                    Diagnostic::new(
+                        Severity::Note,
+                        codes::DEPRECATED,
+                        "Atlassian ends Opsgenie in April 2027",
+                    )
+                    .hint("plan another service"),
                 );
             }
             let mut credentials = Vec::new();
@@ -293,7 +302,8 @@ impl Linter<'_> {
     }
 
     fn triggers(&mut self, config: &Config) {
-        let triggers: Vec<_> = config.triggers().filter(|trigger| trigger.layer == Layer::ConfigMap).cloned().collect();
+        let triggers: Vec<_> =
+            config.triggers().filter(|trigger| trigger.layer == Layer::ConfigMap).cloned().collect();
         for trigger in triggers {
             let key = format!("trigger.{}", trigger.name);
             let event = reasons::of_trigger(trigger.name.as_str()).is_some();
@@ -303,10 +313,12 @@ impl Linter<'_> {
                         "this condition has no `when`, and no event is called `{}`, so it never fires",
                         trigger.name
                     );
-                    let near = nearest(trigger.name.as_str(), reasons::REASONS.iter().map(|reason| reason.trigger));
+                    let near =
+                        nearest(trigger.name.as_str(), reasons::REASONS.iter().map(|reason| reason.trigger));
                     let hint = match near {
                         Some(near) => format!("did you mean `trigger.{near}`?"),
-                        None => "give it a `when`, or the name of an event, such as `on-rollout-completed`".to_owned(),
+                        None => "give it a `when`, or the name of an event, such as `on-rollout-completed`"
+                            .to_owned(),
                     };
                     let diagnostic = Diagnostic::new(Severity::Warning, codes::NEVER_FIRES, message)
                         .hint(hint)
@@ -330,7 +342,8 @@ impl Linter<'_> {
             .filter(|service| service.layer == Layer::ConfigMap)
             .map(|service| service.service_type.to_string())
             .collect();
-        let templates: Vec<_> = config.templates().filter(|template| template.layer == Layer::ConfigMap).cloned().collect();
+        let templates: Vec<_> =
+            config.templates().filter(|template| template.layer == Layer::ConfigMap).cloned().collect();
         for template in templates {
             let key = format!("template.{}", template.name);
             let Ok((node, _)) = yaml::parse_lenient(&template.source) else { continue };
@@ -349,7 +362,10 @@ impl Linter<'_> {
             }
             if node.entries().is_empty() {
                 let message = format!("the template `{}` is empty: what it sends has no text", template.name);
-                self.tell(&key, Diagnostic::new(Severity::Warning, codes::TEMPLATE, message).hint("give it a `message`"));
+                self.tell(
+                    &key,
+                    Diagnostic::new(Severity::Warning, codes::TEMPLATE, message).hint("give it a `message`"),
+                );
             }
             self.documented(&key, &node, &template.source);
         }
@@ -357,7 +373,9 @@ impl Linter<'_> {
 
     /// Mistakes that the reference's own documentation shows.
     fn documented(&mut self, key: &str, node: &Node, source: &str) {
-        if let Some((_, at, value)) = node.entries().iter().find(|(name, ..)| name.eq_ignore_ascii_case("webhook")) {
+        if let Some((_, at, value)) =
+            node.entries().iter().find(|(name, ..)| name.eq_ignore_ascii_case("webhook"))
+        {
             let names: Vec<String> = (self.map.entries.keys())
                 .filter_map(|key| key.strip_prefix("service.webhook"))
                 .map(|rest| rest.strip_prefix('.').unwrap_or("webhook").to_owned())
@@ -391,11 +409,20 @@ fn credential(node: &Node, found: &mut Vec<(String, Position)>) {
         let name = key.to_lowercase();
         let secret_name = matches!(
             name.as_str(),
-            "token" | "password" | "apikey" | "privatekey" | "nkey" | "signingsecret" | "bearertoken" | "clientkey"
+            "token"
+                | "password"
+                | "apikey"
+                | "privatekey"
+                | "nkey"
+                | "signingsecret"
+                | "bearertoken"
+                | "clientkey"
         );
         let known = ["xoxb-", "xoxp-", "xoxa-", "ghp_", "github_pat_", "glpat-", "AKIA", "-----BEGIN"];
         let looks = known.iter().any(|start| text.starts_with(start));
-        if (looks || (secret_name && !text.is_empty() && !text.contains('$') && !text.starts_with('<'))) && value.entries().is_empty() {
+        if (looks || (secret_name && !text.is_empty() && !text.contains('$') && !text.starts_with('<')))
+            && value.entries().is_empty()
+        {
             found.push((format!("the value of `{key}`"), value.at));
         }
         credential(value, found);
@@ -421,6 +448,17 @@ fn in_expression(source: &str, predicate: bool) -> Vec<(usize, Diagnostic)> {
         {
             found.push((*at, diagnostic));
         }
+    }
+    for (name, at) in &analysis.unknown_functions {
+        let message = format!("there is no function `{name}`");
+        let mut diagnostic = Diagnostic::new(Severity::Warning, codes::UNKNOWN_VARIABLE, message);
+        let operators = ["contains", "startsWith", "endsWith", "matches"];
+        diagnostic.hint = match nearest(name, operators) {
+            Some(near) => Some(format!("`{near}` is an operator: `rollout.metadata.name {near} 'x'`")),
+            None => nearest(name, herald_expr::analysis::function_names().iter().copied())
+                .map(|near| format!("did you mean `{near}`?")),
+        };
+        found.push((*at, diagnostic));
     }
     if predicate {
         found.extend(conditions::check(&analysis, source));
@@ -460,7 +498,8 @@ fn subscriber(
         meta.map(|annotations| annotations.entries().to_vec()).unwrap_or_default()
     };
     let subscribes = |key: &str| {
-        key.split_once('/').is_some_and(|(prefix, name)| prefix == subscription::PREFIX && name.starts_with("subscri"))
+        key.split_once('/')
+            .is_some_and(|(prefix, name)| prefix == subscription::PREFIX && name.starts_with("subscri"))
     };
     let misplaced = |entries: Vec<(String, Position, Node)>, place: &str, hint: &str| -> Vec<Diagnostic> {
         let wrong = entries.into_iter().filter(|(key, ..)| subscribes(key));
@@ -480,7 +519,11 @@ fn subscriber(
         // Applications and their projects subscribe to Argo CD's notifications by the same annotations.
         if !matches!(object.kind.as_str(), "Application" | "AppProject" | "ApplicationSet") {
             let place = format!("on a {}", object.kind);
-            found.extend(misplaced(annotations(&object.node), &place, "move it to the Rollout's own `metadata.annotations`"));
+            found.extend(misplaced(
+                annotations(&object.node),
+                &place,
+                "move it to the Rollout's own `metadata.annotations`",
+            ));
         }
         return found;
     }
@@ -519,7 +562,8 @@ fn subscriber(
     for (key, at, value) in &entries {
         if subscribes(key) && value.text().is_none() && !value.is_null() {
             let message = format!("the value of an annotation is text, but this is {}", value.describe());
-            let mut diagnostic = Diagnostic::new(Severity::Error, codes::MANIFEST, message).hint("write `|` behind the colon");
+            let mut diagnostic =
+                Diagnostic::new(Severity::Error, codes::MANIFEST, message).hint("write `|` behind the colon");
             diagnostic.key = Some(key.clone());
             shown.clone_into(&mut diagnostic.object);
             put(&mut diagnostic, text, *at);
@@ -541,7 +585,10 @@ fn subscriber(
             && trigger.layer == Layer::ConfigMap
             && trigger.conditions.is_empty()
         {
-            let message = format!("the trigger `{}` has no condition that can be used, so nothing answers this", trigger.name);
+            let message = format!(
+                "the trigger `{}` has no condition that can be used, so nothing answers this",
+                trigger.name
+            );
             told.push(Diagnostic::new(Severity::Error, codes::NEVER_FIRES, message));
         }
         if options.compat {
@@ -557,9 +604,14 @@ fn subscriber(
     for (key, _, _) in &entries {
         let Some(service) = key.strip_prefix("notifications.argoproj.io/subscribe.") else { continue };
         if configured && !service.contains('.') && config.default_triggers(service).is_empty() {
-            let message = format!("this annotation names no trigger, and there are no `defaultTriggers` for `{service}`");
-            let mut diagnostic = Diagnostic::new(Severity::Error, codes::SUBSCRIPTION, message)
-                .hint(format!("write `{}/subscribe.<trigger>.{service}`, or configure `defaultTriggers`", subscription::PREFIX));
+            let message = format!(
+                "this annotation names no trigger, and there are no `defaultTriggers` for `{service}`"
+            );
+            let mut diagnostic =
+                Diagnostic::new(Severity::Error, codes::SUBSCRIPTION, message).hint(format!(
+                    "write `{}/subscribe.<trigger>.{service}`, or configure `defaultTriggers`",
+                    subscription::PREFIX
+                ));
             diagnostic.key = Some(key.clone());
             place(&mut diagnostic);
             found.push(diagnostic);

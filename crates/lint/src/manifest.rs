@@ -74,7 +74,7 @@ impl Manifests {
             if none {
                 let message = format!("this ConfigMap is called `{name}`, so it is not read");
                 let hint = Some(format!("Argo Rollouts and Herald read the one called `{CONFIG_MAP}`"));
-                all.tell(file, "", Severity::Warning, codes::MANIFEST, message, hint, at);
+                all.tell(file, "", Severity::Error, codes::MANIFEST, message, hint, at);
                 all.config_map(file, &node);
             }
         }
@@ -119,10 +119,10 @@ impl Manifests {
                     let message = "this document has no `kind`, so nobody reads it";
                     let hint = format!("put these keys below `data:` of the ConfigMap `{CONFIG_MAP}`");
                     self.tell(file, "", Severity::Error, codes::MANIFEST, message, Some(hint), node.at);
-                    self.config_map(file, &Node {
-                        kind: Kind::Map(vec![("data".into(), node.at, node.clone())]),
-                        at: node.at,
-                    });
+                    self.config_map(
+                        file,
+                        &Node { kind: Kind::Map(vec![("data".into(), node.at, node.clone())]), at: node.at },
+                    );
                 }
             }
             "ConfigMap" if name == CONFIG_MAP => self.config_map(file, &node),
@@ -140,7 +140,7 @@ impl Manifests {
                 let at = node.get("metadata").and_then(|m| m.get("name")).map_or(node.at, |name| name.at);
                 let message = format!("this Secret is called `{name}`, so it is not read");
                 let hint = Some(format!("Argo Rollouts and Herald read the one called `{SECRET}`"));
-                self.tell(file, "", Severity::Warning, codes::MANIFEST, message, hint, at);
+                self.tell(file, "", Severity::Error, codes::MANIFEST, message, hint, at);
                 self.secret(file, &node);
             }
             "Secret" => {}
@@ -153,7 +153,8 @@ impl Manifests {
 
     fn config_map(&mut self, file: usize, node: &Node) {
         let namespace = node.get("metadata").map(|meta| text(meta, "namespace")).unwrap_or_default();
-        let place = if namespace.is_empty() { CONFIG_MAP.to_owned() } else { format!("{namespace}/{CONFIG_MAP}") };
+        let place =
+            if namespace.is_empty() { CONFIG_MAP.to_owned() } else { format!("{namespace}/{CONFIG_MAP}") };
         let object = format!("ConfigMap {place}");
         if let Some((_, at, _)) = node.entries().iter().find(|(key, ..)| key == "binaryData") {
             let message = "`binaryData` is not read";
@@ -169,13 +170,25 @@ impl Manifests {
             if meant(key) {
                 let message = format!("`{key}` stands beside `data`, so it is not read");
                 let hint = Some("indent it below `data:`".to_owned());
-                self.tell(file, &object, Severity::Error, codes::MANIFEST, message, hint, value.at.max(*at).min(*at));
+                self.tell(
+                    file,
+                    &object,
+                    Severity::Error,
+                    codes::MANIFEST,
+                    message,
+                    hint,
+                    value.at.max(*at).min(*at),
+                );
             }
         }
         let index = match self.config_maps.iter().position(|map| map.namespace == namespace) {
             Some(index) => index,
             None => {
-                self.config_maps.push(ConfigMap { namespace, object: object.clone(), entries: BTreeMap::new() });
+                self.config_maps.push(ConfigMap {
+                    namespace,
+                    object: object.clone(),
+                    entries: BTreeMap::new(),
+                });
                 self.config_maps.len() - 1
             }
         };
@@ -189,7 +202,9 @@ impl Manifests {
                         value.describe()
                     );
                     let hint = match value.kind {
-                        Kind::Map(_) | Kind::List(_) => format!("write `{key}: |` and leave the lines below as they are"),
+                        Kind::Map(_) | Kind::List(_) => {
+                            format!("write `{key}: |` and leave the lines below as they are")
+                        }
                         _ => "put it into quotes".to_owned(),
                     };
                     self.tell(file, &object, Severity::Error, codes::MANIFEST, message, Some(hint), *key_at);
@@ -223,7 +238,8 @@ impl Manifests {
         }
         for (key, at, value) in node.get("stringData").map(Node::entries).unwrap_or_default() {
             if matches!(value.kind, Kind::Map(_) | Kind::List(_)) {
-                let message = format!("the value of `{key}` is {}, but a Secret holds text only", value.describe());
+                let message =
+                    format!("the value of `{key}` is {}, but a Secret holds text only", value.describe());
                 self.tell(file, &object, Severity::Error, codes::SECRET_DATA, message, None, *at);
             }
             let bytes = value.text().unwrap_or_default().as_bytes().to_vec();
@@ -237,7 +253,9 @@ impl Manifests {
     fn secret_value(&mut self, file: usize, object: &str, key: &str, bytes: &[u8], at: Position) {
         let one_line = bytes.trim_ascii_end().iter().all(|b| *b != b'\n');
         if one_line && bytes.ends_with(b"\n") {
-            let message = format!("the value of `{key}` ends with a line break, which becomes part of headers and URLs");
+            let message = format!(
+                "the value of `{key}` ends with a line break, which becomes part of headers and URLs"
+            );
             let hint = Some("encode it with `echo -n`, or write `|-` instead of `|`".to_owned());
             self.tell(file, object, Severity::Warning, codes::SECRET_DATA, message, hint, at);
         } else if bytes.is_empty() {

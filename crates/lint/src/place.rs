@@ -40,7 +40,10 @@ impl Text {
     }
 
     fn style(&self, value_at: Position) -> Style {
-        let before = value_at.column.checked_sub(2).and_then(|column| self.line(value_at.line).chars().nth(column as usize));
+        let before = value_at
+            .column
+            .checked_sub(2)
+            .and_then(|column| self.line(value_at.line).chars().nth(column as usize));
         match before {
             Some('"') => return Style::Double,
             Some('\'') => return Style::Single,
@@ -197,7 +200,7 @@ mod tests {
     #[test]
     fn places_in_values_are_places_in_the_file() {
         assert_eq!(place("k: |\n  ab\n  cd\n", 2, 2), (3, 4));
-        assert_eq!(place("k: \"ab\\ncd\"\n", 2, 2), (1, 9));
+        assert_eq!(place("k: \"ab\\ncd\"\n", 2, 2), (1, 10));
         assert_eq!(place("k: \"a\\\"b\\u0041c\"\n", 1, 5), (1, 15));
         assert_eq!(place("k: 'it''s x'\n", 1, 6), (1, 11));
         assert_eq!(place("k: plain\n  more\n", 1, 7), (2, 3));

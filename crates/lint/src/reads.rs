@@ -8,8 +8,18 @@ use herald_core::{
 use crate::fields::{self, Found, Step};
 
 /// The variables of templates and conditions, and what the first field of each must be like.
-const VARIABLES: &[&str] =
-    &["rollout", "analysisRuns", "time", "secrets", "trigger", "event", "previous", "diff", "recipient", "serviceType"];
+const VARIABLES: &[&str] = &[
+    "rollout",
+    "analysisRuns",
+    "time",
+    "secrets",
+    "trigger",
+    "event",
+    "previous",
+    "diff",
+    "recipient",
+    "serviceType",
+];
 /// Those that only templates have.
 const IN_TEMPLATES: &[&str] = &["recipient", "serviceType"];
 
@@ -44,7 +54,9 @@ pub(crate) fn check(path: &[Step<'_>], template: bool) -> Option<(usize, Diagnos
             Some((Step::Key(name), _)) => {
                 let message = format!("`analysisRuns` is a list, so it has no field `{name}`");
                 let hint = if template {
-                    format!("write `{{{{range .analysisRuns}}}}{{{{.{name}}}}}{{{{end}}}}` or `(index .analysisRuns 0).{name}`")
+                    format!(
+                        "write `{{{{range .analysisRuns}}}}{{{{.{name}}}}}{{{{end}}}}` or `(index .analysisRuns 0).{name}`"
+                    )
                 } else {
                     format!("write `analysisRuns[0].{name}`, or use `any(analysisRuns, .{name} …)`")
                 };
@@ -124,7 +136,8 @@ fn field(shown: &str, kind: &str, rest: &[Step<'_>], skip: usize) -> Option<(usi
             let message = format!("`{parent}` is {what}, so it has no field `{}`", name(step));
             let mut diagnostic = Diagnostic::new(Severity::Warning, codes::UNKNOWN_PATH, message);
             if what == "a list" {
-                diagnostic = diagnostic.hint(format!("use an element of it, such as `{parent}[0]`, or go through all of them"));
+                diagnostic = diagnostic
+                    .hint(format!("use an element of it, such as `{parent}[0]`, or go through all of them"));
             }
             Some((step + skip, diagnostic))
         }

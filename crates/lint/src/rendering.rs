@@ -148,7 +148,9 @@ fn provided(fields: &[Field], config: &Config) -> (Vec<Sample>, Value) {
                         Step::Item => None,
                     })
                     .collect();
-                if let (Some(keys), Found::Value { own: true, .. }) = (keys, fields::follow("AnalysisRun", rest)) {
+                if let (Some(keys), Found::Value { own: true, .. }) =
+                    (keys, fields::follow("AnalysisRun", rest))
+                {
                     let runs = all.iter_mut().filter_map(|sample| sample.analysis_runs.as_array_mut());
                     runs.flatten().for_each(|run| samples::provide(run, &keys));
                 }
@@ -204,6 +206,14 @@ pub(crate) fn check(
             })
             .collect();
         failures(&outcomes, template, exact, source, &mut found);
+        if let Some(kind) = part.filter(|kind| foreign_defaults(kind).is_some()) {
+            // The defaults stand nowhere in the file.
+            for diagnostic in found.iter_mut().filter(|d| d.code == codes::RENDER_FAILS && d.hint.is_none()) {
+                let hint = foreign_defaults(kind).unwrap_or_default().to_owned();
+                let (from, _) = span(&node, Some(kind));
+                *diagnostic = Diagnostic { hint: Some(hint), ..diagnostic.clone() }.at(source, from);
+            }
+        }
         if !already {
             missing(&outcomes, fields, &node, part.map(String::as_str), source, &secrets, &mut found);
         }
@@ -271,7 +281,11 @@ fn failures(
         return;
     }
     let severity = if all { Severity::Error } else { Severity::Note };
-    let which = if all { "every sample rollout".to_owned() } else { format!("the sample rollouts {}", names(&failed)) };
+    let which = if all {
+        "every sample rollout".to_owned()
+    } else {
+        format!("the sample rollouts {}", names(&failed))
+    };
     let diagnostic = match error {
         RenderError::Template(error) => {
             let message = format!("`{}` fails for {which}: {}", template.name, error.message);
@@ -280,10 +294,12 @@ fn failures(
             diagnostic.hint.clone_from(&error.hint);
             diagnostic
         }
-        RenderError::Section(why) => {
-            Diagnostic::new(severity, codes::RENDER_FAILS, format!("`{}` fails for {which}: {why}", template.name))
-                .at(source, Position { line: 1, column: 1 })
-        }
+        RenderError::Section(why) => Diagnostic::new(
+            severity,
+            codes::RENDER_FAILS,
+            format!("`{}` fails for {which}: {why}", template.name),
+        )
+        .at(source, Position { line: 1, column: 1 }),
     };
     if diagnostic.hint.is_none() && !all {
         found.push(diagnostic.hint("guard it: `{{with …}}`, `{{if …}}` or `default`"));
@@ -303,7 +319,8 @@ fn missing(
     secrets: &Value,
     found: &mut Vec<Diagnostic>,
 ) {
-    let lacks = |o: &&Outcome<'_>| o.rendered.as_ref().is_ok_and(|json| json.to_string().contains("<no value>"));
+    let lacks =
+        |o: &&Outcome<'_>| o.rendered.as_ref().is_ok_and(|json| json.to_string().contains("<no value>"));
     let lacking: Vec<&Outcome<'_>> = outcomes.iter().filter(lacks).collect();
     if lacking.is_empty() || lacking.len() < outcomes.len() {
         return;
@@ -320,11 +337,15 @@ fn missing(
                 continue;
             }
             let Some((_, line, column)) = access.steps.last() else { continue };
-            if matches!(&access.steps[..], [(analysis::Step::Key(name), ..)] if ["recipient", "serviceType"].contains(&name.as_str())) {
+            if matches!(&access.steps[..], [(analysis::Step::Key(name), ..)] if ["recipient", "serviceType"].contains(&name.as_str()))
+            {
                 continue;
             }
             let path: Vec<String> = access.steps.iter().map(|(step, ..)| step.to_string()).collect();
-            let message = format!("`.{}` is there in none of the sample rollouts, so this prints `<no value>`", path.join("."));
+            let message = format!(
+                "`.{}` is there in none of the sample rollouts, so this prints `<no value>`",
+                path.join(".")
+            );
             found.push(
                 Diagnostic::new(Severity::Warning, codes::NO_VALUE, message)
                     .hint("guard it: `{{with …}}…{{end}}`, or `{{… | default \"-\"}}`")
@@ -339,16 +360,21 @@ fn missing(
         None => "`message` prints `<no value>` for every sample rollout".to_owned(),
     };
     let mut diagnostic = Diagnostic::new(Severity::Warning, codes::NO_VALUE, message).at(source, from);
-    diagnostic.hint = part.map(|kind| {
-        match kind {
-            "github" => "set `repoURLPath` and `revisionPath`: their defaults read Argo CD's `app`",
-            "newrelic" => "set `revision`, `changelog` and `user`: their defaults read Argo CD's `app` and `repo`",
-            "alertmanager" => "set `generatorURL`: its default reads Argo CD's `app`",
-            _ => "see which variables and fields it reads",
-        }
-        .to_owned()
-    });
+    diagnostic.hint = part
+        .map(|kind| foreign_defaults(kind).unwrap_or("see which variables and fields it reads").to_owned());
     found.push(diagnostic);
+}
+
+/// Services whose defaults mean Argo CD's variables.
+fn foreign_defaults(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "github" => "set `repoURLPath` and `revisionPath`: their defaults read Argo CD's `app`",
+        "newrelic" => {
+            "set `revision`, `changelog` and `user`: their defaults read Argo CD's `app` and `repo`"
+        }
+        "alertmanager" => "set `generatorURL`: its default reads Argo CD's `app`",
+        _ => return None,
+    })
 }
 
 /// From where to where a part of a template stands.
@@ -395,6 +421,14 @@ fn troubles(
         let mut at = node;
         let mut place = node.at;
         let parent = if message { None } else { Some(kind) };
+        if kind == "webhook" && !message {
+            let entries = node.get("webhook").map(Node::entries).unwrap_or_default();
+            let mut bodies = entries.iter().flat_map(|(.., entry)| entry.entries());
+            let body = bodies.find(|(key, _, value)| {
+                key.eq_ignore_ascii_case(field) && value.text().is_some_and(|text| text.contains("{{"))
+            });
+            return body.map_or((place, false), |(_, at, _)| (*at, true));
+        }
         for key in parent.into_iter().chain(field.split('.')) {
             match at.entries().iter().find(|(name, ..)| name.eq_ignore_ascii_case(key)) {
                 Some((_, key_at, value)) => (at, place) = (value, *key_at),
@@ -420,7 +454,8 @@ fn troubles(
                 );
                 (codes::RENDERED_JSON, Severity::Error, text)
             } else {
-                let text = format!("`{shown}` for the sample rollout {}: {}", outcome.sample.name, trouble.message);
+                let text =
+                    format!("`{shown}` for the sample rollout {}: {}", outcome.sample.name, trouble.message);
                 (codes::TOO_LONG, Severity::Warning, text)
             };
             let mut diagnostic = Diagnostic::new(severity, code, text).at(source, at);

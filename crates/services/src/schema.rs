@@ -3,7 +3,7 @@
 //! Options come from the types that they are decoded into, sections from the tables of fields that they are read by:
 //! neither is written down twice.
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use crate::section::Field;
@@ -55,60 +55,12 @@ impl Shape {
 
 /// The schema of a type.
 pub fn of<T: JsonSchema>() -> Shape {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
-        settings.inline_subschemas = true;
-        settings.meta_schema = None;
-    });
-    let mut schema = Value::from(settings.into_generator().into_root_schema_for::<T>());
-    kind(&mut schema);
-    if let Some(map) = schema.as_object_mut() {
-        map.remove("title");
-        map.entry("properties").or_insert_with(|| json!({}));
-    }
-    Shape(schema)
+    Shape(herald_core::schema::of::<T>())
 }
 
 /// A service without options.
 pub fn nothing() -> Shape {
     fields(&[])
-}
-
-/// What is decoded is kinder than the types say: text takes any scalar, numbers and booleans may stand in quotes, and
-/// null is as good as missing.
-fn kind(schema: &mut Value) {
-    match schema {
-        Value::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                // Every option has a default, which is most often nothing.
-                if key != "enum" {
-                    kind(value);
-                }
-            }
-            for key in ["default", "format", "minimum", "maximum"] {
-                map.remove(key);
-            }
-            let types: Vec<String> = match map.get("type") {
-                Some(Value::String(one)) => vec![one.clone()],
-                Some(Value::Array(all)) => all.iter().filter_map(|t| t.as_str().map(str::to_owned)).collect(),
-                _ => Vec::new(),
-            };
-            let mut wider: Vec<&str> = types.iter().map(String::as_str).collect();
-            if wider.contains(&"string") {
-                wider.extend(["number", "boolean"]);
-            }
-            if wider.contains(&"integer") || wider.contains(&"boolean") {
-                wider.push("string");
-            }
-            if !wider.is_empty() {
-                wider.push("null");
-                wider.sort_unstable();
-                wider.dedup();
-                map.insert("type".to_owned(), json!(wider));
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(kind),
-        _ => {}
-    }
 }
 
 /// A section of template fields.

@@ -8,12 +8,13 @@ use std::{
 use base64::Engine as _;
 use herald_expr::Program;
 use herald_value::limits::Limits;
+use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use sha1::{Digest as _, Sha1};
 
 use super::{
     Condition, Config, ConfigInput, DefaultSubscription, Expression, Layer, Parts, ServiceConfig,
-    TemplateConfig, Trigger, reach, secret,
+    TemplateConfig, Trigger, reach, secret, unknown,
 };
 use crate::{
     diagnostic::{Diagnostic, Severity, codes},
@@ -87,28 +88,51 @@ struct Loader<'a> {
     places: HashMap<(String, String), Position>,
 }
 
-#[derive(Deserialize)]
+/// One condition of a trigger, as it is written.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct ConditionSpec {
+pub(crate) struct ConditionSpec {
+    /// An expression: the condition holds while it is true. Without it, the condition stands for the event that the
+    /// trigger is named after.
+    #[schemars(with = "String")]
     when: Located<String>,
+    /// Names of templates, applied in order into one notification.
+    #[schemars(with = "Vec<String>")]
     send: Vec<Located<String>>,
+    /// An expression: sent once for each of its values.
+    #[schemars(with = "String")]
     once_per: Located<String>,
+    /// What it is for, for people.
     description: String,
+    /// How long it must hold before it is sent, such as `5m`.
     #[serde(rename = "for")]
+    #[schemars(with = "String")]
     hold: Option<Located<String>>,
+    /// Names of templates that are sent when it ends.
+    #[schemars(with = "Vec<String>")]
     resolve: Vec<Located<String>>,
+    /// After how long it is sent again while it holds, such as `4h`.
+    #[schemars(with = "String")]
     repeat_every: Option<Located<String>>,
 }
 
-#[derive(Deserialize, Default)]
+/// One default subscription, as it is written.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
-struct SubscriptionSpec {
+pub(crate) struct SubscriptionSpec {
+    /// To whom: `<service>:<recipient>`, or `<service>` where it needs no recipient.
+    #[schemars(with = "Vec<String>")]
     recipients: Vec<Located<String>>,
+    /// Of which triggers; absent: the default triggers.
+    #[schemars(with = "Vec<String>")]
     triggers: Vec<Located<String>>,
+    /// For which labels of the rollout, such as `team=payments,tier!=canary`; absent: all.
+    #[schemars(with = "String")]
     selector: Located<String>,
-    /// How they are delivered: whoever delivers reads it.
+    /// How they are delivered.
+    // Whoever delivers reads it; only that the key is known counts here.
     #[allow(dead_code, reason = "only that the key is known counts here")]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     delivery: serde::de::IgnoredAny,
 }
 
@@ -164,12 +188,32 @@ impl<'a> Loader<'a> {
                 Some(node)
             }
             Err(error) => {
-                let mut diagnostic =
-                    Diagnostic::new(Severity::Error, codes::YAML, error.message.clone()).at(self.text, error.at);
+                let mut diagnostic = Diagnostic::new(Severity::Error, codes::YAML, error.message.clone())
+                    .at(self.text, error.at);
                 diagnostic.hint = yaml::advice(&error, self.text);
                 self.tell(diagnostic);
                 None
             }
+        }
+    }
+
+    fn unknown_field(&mut self, name: &str, at: Position, known: &[&str]) {
+        let message = format!("the field `{name}` is not known and is ignored");
+        let mut diagnostic =
+            Diagnostic::new(Severity::Warning, codes::UNKNOWN_FIELD, message).at(self.text, at);
+        diagnostic.hint = Some(match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known are {}", known.join(", ")),
+        });
+        self.tell(diagnostic);
+    }
+
+    /// Tells the fields that a schema does not have.
+    fn unknown_fields(&mut self, node: &Node, schema: Option<serde_json::Value>, besides: &str) {
+        let Some(schema) = schema else { return };
+        for field in unknown::fields(node, &schema).into_iter().filter(|field| field.name != besides) {
+            let known: Vec<&str> = field.known.iter().map(String::as_str).collect();
+            self.unknown_field(&field.name, field.at, &known);
         }
     }
 
@@ -178,17 +222,7 @@ impl<'a> Loader<'a> {
         match yaml::decode_noting_unknown(node) {
             Ok((value, unknown)) => {
                 for field in unknown {
-                    let mut diagnostic = Diagnostic::new(
-                        Severity::Warning,
-                        codes::UNKNOWN_FIELD,
-                        format!("the field `{}` is not known and is ignored", field.name),
-                    )
-                    .at(self.text, field.at);
-                    diagnostic.hint = Some(match nearest(&field.name, field.known.iter().copied()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("known are {}", field.known.join(", ")),
-                    });
-                    self.tell(diagnostic);
+                    self.unknown_field(&field.name, field.at, field.known);
                 }
                 Some(value)
             }
@@ -220,10 +254,15 @@ impl<'a> Loader<'a> {
             );
         };
         if !self.types.knows(service_type) {
+            let types = self.types.type_names();
+            let hint = match nearest(service_type, types.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the types are {}", types.join(", ")),
+            };
             return self.key_error(
                 codes::SERVICE_TYPE,
                 format!("service type '{service_type}' is not supported"),
-                "look at the list of services in the documentation",
+                &hint,
             );
         }
         let Some(node) = self.node() else { return };
@@ -237,6 +276,8 @@ impl<'a> Loader<'a> {
                 .map(|near| format!("did you mean `${near}`?"));
             self.tell(diagnostic);
         }
+        // `delivery` is read by whoever delivers, whatever the service.
+        self.unknown_fields(&options, self.types.options_schema(service_type), "delivery");
         match self.types.check_options(service_type, &options) {
             Ok(()) => self.add_service(name, service_type, options),
             Err(error) => self.error(codes::SERVICE_OPTIONS, error.message, error.at),
@@ -293,6 +334,7 @@ impl<'a> Loader<'a> {
                 if value.is_null() {
                     continue;
                 }
+                self.unknown_fields(value, self.types.section_schema(&kind), "");
                 self.types.parse_section(&kind, value).map(|section| {
                     for problem in section.problems() {
                         self.warning(codes::TEMPLATE, problem.message, problem.at);
@@ -300,11 +342,13 @@ impl<'a> Loader<'a> {
                     template.sections.insert(kind, section);
                 })
             } else {
-                self.warning(
-                    codes::UNKNOWN_FIELD,
-                    format!("`{key}` is neither `message` nor a service with a section in templates; it is ignored"),
-                    *at,
+                let message = format!(
+                    "`{key}` is neither `message` nor a service with a section in templates; it is ignored"
                 );
+                let mut diagnostic =
+                    Diagnostic::new(Severity::Warning, codes::UNKNOWN_FIELD, message).at(self.text, *at);
+                diagnostic.hint = self.near_section(key);
+                self.tell(diagnostic);
                 Ok(())
             };
             if let Err(error) = outcome {
@@ -314,6 +358,27 @@ impl<'a> Loader<'a> {
         }
         if good {
             self.parts.templates.insert(name, template);
+        }
+    }
+
+    /// What an unknown key of a template may mean: a section, or a field of one.
+    fn near_section(&self, key: &str) -> Option<String> {
+        let sections: Vec<&str> =
+            self.types.type_names().into_iter().filter(|kind| self.types.has_section(kind)).collect();
+        if let Some(near) = nearest(key, sections.iter().copied().chain(["message"])) {
+            return Some(format!("did you mean `{near}`?"));
+        }
+        let has = |kind: &&&str| {
+            let schema = self.types.section_schema(kind);
+            schema
+                .is_some_and(|schema| schema.pointer("/properties").is_some_and(|all| all.get(key).is_some()))
+        };
+        let owners: Vec<&str> = sections.iter().filter(has).copied().collect();
+        match owners.as_slice() {
+            [] if self.types.knows(key) => Some(format!("`{key}` sends the message and has no section")),
+            [] => None,
+            [one] => Some(format!("it belongs below `{one}:`")),
+            several => Some(format!("it belongs below the section of a service: {}", several.join(", "))),
         }
     }
 
@@ -477,9 +542,13 @@ impl<'a> Loader<'a> {
                 let Some((service, _, to)) = map.entries().first() else { continue };
                 let to = to.text().unwrap_or("<recipient>");
                 self.tell(
-                    Diagnostic::new(Severity::Error, codes::SUBSCRIPTION, "a recipient is text, but this is a map")
-                        .hint(format!("write `{service}:{to}`, without a blank behind the colon"))
-                        .at(self.text, map.at),
+                    Diagnostic::new(
+                        Severity::Error,
+                        codes::SUBSCRIPTION,
+                        "a recipient is text, but this is a map",
+                    )
+                    .hint(format!("write `{service}:{to}`, without a blank behind the colon"))
+                    .at(self.text, map.at),
                 );
                 continue;
             }
@@ -557,15 +626,7 @@ impl<'a> Loader<'a> {
                         .map(|near| format!("did you mean `{near}`?"));
                     let key = "subscriptions".to_owned();
                     let at = self.place(&key, name.as_str(), subscription.at);
-                    told.push((
-                        Layer::ConfigMap,
-                        key,
-                        &source,
-                        codes::UNKNOWN_TRIGGER,
-                        message,
-                        hint,
-                        at,
-                    ));
+                    told.push((Layer::ConfigMap, key, &source, codes::UNKNOWN_TRIGGER, message, hint, at));
                 }
             }
             for destination in &subscription.destinations {
@@ -574,15 +635,7 @@ impl<'a> Loader<'a> {
                     let (message, hint) = unknown_service(&self.parts, service);
                     let key = "subscriptions".to_owned();
                     let at = self.place(&key, &destination.to_string(), subscription.at);
-                    told.push((
-                        Layer::ConfigMap,
-                        key,
-                        &source,
-                        codes::UNKNOWN_SERVICE,
-                        message,
-                        hint,
-                        at,
-                    ));
+                    told.push((Layer::ConfigMap, key, &source, codes::UNKNOWN_SERVICE, message, hint, at));
                 }
             }
         }
@@ -648,7 +701,9 @@ pub(crate) fn unknown_service(parts: &Parts, service: &ServiceName) -> (String, 
                     let own = parts.services.values().filter(|known| known.layer == Layer::ConfigMap);
                     let own: Vec<&str> = own.map(|known| known.name.as_str()).collect();
                     match own.as_slice() {
-                        [] => format!("configure it with the key `service.{service}` or `service.<type>.{service}`"),
+                        [] => format!(
+                            "configure it with the key `service.{service}` or `service.<type>.{service}`"
+                        ),
                         own => format!("configured are {}", own.join(", ")),
                     }
                 }

@@ -19,6 +19,7 @@ mod load;
 mod reach;
 mod render;
 mod secret;
+mod unknown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +31,7 @@ use herald_expr::Program;
 use herald_value::{Value, limits::Limits};
 
 pub use load::condition_hash;
+pub(crate) use load::{ConditionSpec, SubscriptionSpec};
 
 use crate::{
     diagnostic::Diagnostic,

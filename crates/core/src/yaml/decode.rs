@@ -6,7 +6,7 @@ use serde::{
     Deserialize,
     de::{
         DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess,
-        SeqAccess, Unexpected, VariantAccess, Visitor,
+        SeqAccess, VariantAccess, Visitor,
         value::{StrDeserializer, StringDeserializer, U32Deserializer},
     },
 };
@@ -87,18 +87,16 @@ impl<'a> NodeDeserializer<'a> {
     }
 
     fn unexpected(self, wanted: &dyn serde::de::Expected) -> YamlError {
-        let found = match &self.node.kind {
-            Kind::Null => Unexpected::Unit,
-            Kind::Bool(value, _) => Unexpected::Bool(*value),
-            Kind::Int(value, _) => Unexpected::Signed(*value),
-            Kind::Float(value, _) => Unexpected::Float(*value),
-            Kind::Text(_) => Unexpected::Other("text"),
-            Kind::List(_) => Unexpected::Other("a list"),
-            Kind::Map(_) => Unexpected::Other("a map"),
+        // Serde's words are those of programs.
+        let wanted = wanted.to_string();
+        let wanted = match wanted.as_str() {
+            "a sequence" => "a list",
+            "a boolean" => "true or false",
+            text if text.starts_with(['u', 'i']) && text.len() < 6 => "a whole number",
+            text if text.starts_with("struct ") => "a map",
+            text => text,
         };
-        let mut error = YamlError::invalid_type(found, wanted);
-        error.at = self.node.at;
-        error
+        YamlError::new(format!("this must be {wanted}, not {}", self.node.describe()), self.node.at)
     }
 
     /// A number, quoted ones included.

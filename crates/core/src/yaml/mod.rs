@@ -212,12 +212,15 @@ pub fn advice(error: &YamlError, text: &str) -> Option<String> {
         if line.get(..indent).is_some_and(|blank| blank.contains('\t')) {
             return Some("YAML takes no tabs for indentation; use blanks".into());
         }
-        let value = line.split_once(": ").map_or(line.trim_start_matches(['-', ' ']), |(_, value)| value.trim());
+        let value =
+            line.split_once(": ").map_or(line.trim_start_matches(['-', ' ']), |(_, value)| value.trim());
         if value.starts_with("{{") {
             return Some("put the text into quotes: a value that begins with `{{` is a map in YAML".into());
         }
         if value.starts_with(['@', '`', '%']) {
-            return Some("put the text into quotes: it begins with a character that means something in YAML".into());
+            return Some(
+                "put the text into quotes: it begins with a character that means something in YAML".into(),
+            );
         }
         if !value.starts_with(['"', '\'', '|', '>', '[', '{']) && value.contains(": ") {
             return Some("put the text into quotes: `: ` in it makes it a map".into());

@@ -225,10 +225,7 @@ impl Builder<'_> {
                     let line = entry.1.line;
                     // Thousands of them help nobody, and each is shown with its line.
                     if self.twice.len() < MAX_DUPLICATES {
-                        self.twice.push(YamlError::new(
-                            format!("the key `{key}` is already set in this map, at line {line}"),
-                            at,
-                        ));
+                        self.twice.push(YamlError::new(already(&key, at.line.saturating_sub(line)), at));
                     }
                     *entry = (key, at, built.node);
                 } else {
@@ -238,6 +235,15 @@ impl Builder<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// Told by distance, as the lines of a value are not those of its file.
+fn already(key: &str, above: u32) -> String {
+    match above {
+        0 => format!("the key `{key}` is already set in this map, on the same line"),
+        1 => format!("the key `{key}` is already set in this map, one line above"),
+        lines => format!("the key `{key}` is already set in this map, {lines} lines above"),
     }
 }
 
