@@ -90,6 +90,9 @@ impl Weigher<'_> {
         let Assessed { known, mut decision, shaped, .. } = assessed;
         configuration::tell(std::mem::take(&mut decision.diagnostics), look, self.reporter);
         self.reporter.evaluated(&decision.chains);
+        if matches!(look.rollout, Subject::Deleted(_)) {
+            self.reporter.deleted(&look.key.namespace, &look.key.name);
+        }
         let next_look = decision.next_look.filter(|_| matches!(look.rollout, Subject::Present(_)));
         let uid = text(&shaped, &["metadata", "uid"]);
         let mut weighed = self.commit(look, uid, key, known, decision, why.as_ref());

@@ -40,6 +40,13 @@ impl Reporter {
         }
     }
 
+    /// An object is gone, and with it the series that name it.
+    pub(crate) fn deleted(&self, namespace: &str, name: &str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.deleted(namespace, name);
+        }
+    }
+
     /// Counts a configuration that was read, and its parts that can't be used.
     pub(crate) fn configured(&self, object: &str, errors: usize) {
         if let Some(metrics) = &self.metrics {
