@@ -1,13 +1,23 @@
 //! Objects and the configuration for them, from a file or a directory, without watching anything.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use clap::Args;
 use herald_core::{
-    config::{Config, ConfigInput},
+    config::{CONFIG_MAP, Config, ConfigInput, SECRET},
     diagnostic::Diagnostic,
 };
 use herald_services::Registry;
-use herald_sources::{Change, ObjectKey, directory};
+use herald_sources::{
+    Change, ObjectKey, directory,
+    kubernetes::{
+        client::{ConnectionOptions, connect},
+        fetch::{self, FetchError},
+    },
+};
 use herald_value::{Value, limits::Limits};
 
 use crate::{
@@ -15,6 +25,20 @@ use crate::{
     input::{self, ConfigArgs},
     pipeline::{configuration, report::Reporter, world::World},
 };
+
+/// Which cluster is asked.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClusterArgs {
+    /// The kubeconfig file [default: as kubectl]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Namespace of the ConfigMap and the Secret in the cluster
+    #[arg(long, value_name = "NAME", default_value = "argo-rollouts", env = "HERALD_CONTROLLER_NAMESPACE")]
+    controller_namespace: String,
+}
 
 /// A configuration, and what is wrong with it.
 #[derive(Clone)]
@@ -52,6 +76,38 @@ impl Scene {
             scene.world.apply(std::mem::take(&mut scan.changes));
         } else {
             scene.add(path)?;
+        }
+        Ok(scene)
+    }
+
+    /// A Rollout of a cluster with what belongs to it, and the configuration there.
+    pub(crate) async fn fetch(
+        cluster: &ClusterArgs,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Scene, Failure> {
+        let options =
+            ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
+        let connection = connect(&options).await.map_err(|error| {
+            Failure::unreachable(format!("there is no file or directory '{name}', and {error}"))
+        })?;
+        let fail = |error: FetchError| match error {
+            FetchError::Missing(_) | FetchError::Name(_) => Failure::bad(error.to_string()),
+            _ => Failure::unreachable(error.to_string()),
+        };
+        let mut scene = Scene::default();
+        let client = &connection.client;
+        let namespace = namespace.unwrap_or(&connection.namespace);
+        let mut fetched = vec![fetch::rollout(client, namespace, name).await.map_err(fail)?];
+        for (kind, name) in [("ConfigMap", CONFIG_MAP), ("Secret", SECRET)] {
+            let space = &cluster.controller_namespace;
+            fetched.push(fetch::core_object(client, space, kind, name).await.map_err(fail)?);
+        }
+        for one in fetched {
+            for problem in one.problems {
+                scene.reporter.problem(&problem);
+            }
+            scene.world.apply(one.changes);
         }
         Ok(scene)
     }

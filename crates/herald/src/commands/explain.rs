@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use herald_core::explain::{Explanation, Verdict};
+use herald_core::{
+    diagnostic::codes,
+    explain::{Explanation, Source, Verdict},
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -14,19 +17,20 @@ use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
     output,
-    scene::Scene,
+    scene::{ClusterArgs, Scene},
     style, table,
 };
 
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  herald explain rollout.yaml --config-map notifications.yaml\n  herald explain examples/quickstart payments\n  herald explain . checkout --history\n  herald explain . checkout --at 12\n\nFor a directory that `herald run` watches, its state file tells what was sent. Without one, the answer is that of a \
+    after_help = "Examples:\n  herald explain rollout.yaml --config-map notifications.yaml\n  herald explain examples/quickstart payments\n  herald explain payments -n shop\n  herald explain . checkout --history\n  herald explain . checkout --at 12\n\nFor a directory that `herald run` watches, its state file tells what was sent. Without one, the answer is that of a \
                   first look, as `herald run --once` takes it.\nExits with 1 if something is wrong: an annotation that is not read, a trigger or service that is missing, a \
                   condition that fails, a notice that was given up."
 )]
 pub(crate) struct ExplainArgs {
-    /// File with the Rollout and what belongs to it, or a directory; `-` is standard input
+    /// File with the Rollout and what belongs to it, or a directory; `-` is standard input. Else the name of a Rollout
+    /// in the cluster
     resource: String,
     /// The Rollout of a directory: its name, or namespace/name [default: all]
     name: Option<String>,
@@ -51,6 +55,8 @@ pub(crate) struct ExplainArgs {
     /// The state file [default: that of `herald run` for the directory]
     #[arg(long, value_name = "FILE", env = "HERALD_STATE")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,14 +70,17 @@ enum Shape {
 }
 
 pub(crate) fn run(args: &ExplainArgs, config: &ConfigArgs) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let place = Path::new(&args.resource);
-    if args.resource != "-" && !place.exists() {
-        return Err(Failure::unreachable(format!(
-            "there is no file or directory '{}', and objects of a cluster can't be read; give the file of a Rollout",
-            args.resource
-        )));
-    }
-    let scene = Scene::read(&args.resource)?;
+    let is_file = args.resource == "-" || place.exists();
+    let scene = if is_file {
+        Scene::read(&args.resource)?
+    } else {
+        runtime.block_on(Scene::fetch(&args.cluster, config.namespace.as_deref(), &args.resource))?
+    };
+    // In a cluster, the namespace is that of the Rollout.
+    let namespace = config.namespace.clone().filter(|_| is_file);
+    let config = &ConfigArgs { namespace, ..config.clone() };
     let stored = match &args.state {
         Some(file) if !file.exists() => {
             return Err(Failure::bad(format!("there is no state file {}", file.display())));
@@ -85,7 +94,6 @@ pub(crate) fn run(args: &ExplainArgs, config: &ConfigArgs) -> Outcome {
             "there is no state file, so no decision is kept; `herald run` keeps them, --state names the file",
         ));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let configured = scene.configuration(config)?;
     let keys = scene.rollouts(args.name.as_deref())?;
     if keys.is_empty() {
@@ -122,12 +130,14 @@ fn narrow(args: &ExplainArgs, explanation: &mut Explanation) {
         let to = args.to.as_deref().is_none_or(|to| to == answer.to.service || to == answer.to.to_string());
         to && args.trigger.as_deref().is_none_or(|trigger| trigger == answer.trigger)
     });
-    let worst = explanation.answers.iter().map(|answer| answer.verdict).max();
-    // With nothing left, a misspelled annotation may be the reason.
-    explanation.verdict = match worst {
-        Some(worst) => worst,
+    // An annotation that is not read may be the one that was meant.
+    let answers = &explanation.answers;
+    let about = |key: &str| answers.iter().any(|answer| answer.from == Source::Annotation(key.to_owned()));
+    explanation.findings.retain(|finding| finding.code == codes::NEAR_MISS || about(&finding.key));
+    explanation.verdict = match answers.iter().map(|answer| answer.verdict).max() {
+        Some(worst) if explanation.findings.is_empty() => worst,
         None if explanation.findings.is_empty() => Verdict::Quiet,
-        None => Verdict::Wrong,
+        _ => Verdict::Wrong,
     };
 }
 

@@ -4,6 +4,8 @@ pub mod annotate;
 mod backoff;
 pub mod client;
 pub mod event_writer;
+pub mod fetch;
+pub mod get;
 pub mod limit;
 pub mod watch;
 

@@ -1,0 +1,7 @@
+explain
+explain-web.yaml
+--config-map
+explain-cm.yaml
+--brief
+--trigger
+on-green

@@ -1,0 +1,4 @@
+explain
+rollout.yaml
+--config-map
+explain-cm.yaml

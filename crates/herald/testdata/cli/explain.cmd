@@ -1,0 +1,4 @@
+explain
+explain-web.yaml
+--config-map
+explain-cm.yaml

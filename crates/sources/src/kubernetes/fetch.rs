@@ -1,0 +1,144 @@
+//! One Rollout and what belongs to it, asked for once, for commands that explain.
+
+use herald_value::Value;
+use kube::Client;
+
+use crate::{Change, directory};
+
+/// Why something could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// A name that no object can have.
+    #[error("`{0}` is no name of an object: names have small letters, digits, `-` and `.`")]
+    Name(String),
+    /// There is no such object.
+    #[error("there is no {0}")]
+    Missing(String),
+    /// The API server said no, or nothing.
+    #[error("can't read {what}: {error}")]
+    Api {
+        /// What was asked for.
+        what: String,
+        /// What the API server said.
+        error: Box<kube::Error>,
+    },
+    /// The answer is no object.
+    #[error("can't read {what}: the answer is no object: {message}")]
+    Answer {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Objects, and what could not be read beside them.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// The objects.
+    pub changes: Vec<Change>,
+    /// One sentence for each kind that could not be read.
+    pub problems: Vec<String>,
+}
+
+/// A Rollout with its ReplicaSets, AnalysisRuns, Experiments, Events and the Deployment that it refers to.
+pub async fn rollout(client: &Client, namespace: &str, name: &str) -> Result<Fetched, FetchError> {
+    check(namespace)?;
+    check(name)?;
+    let argo = format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}");
+    let apps = format!("/apis/apps/v1/namespaces/{namespace}");
+    let what = format!("Rollout {namespace}/{name}");
+    let mut fetched = Fetched::default();
+    let rollout = get(client, &format!("{argo}/rollouts/{name}"), "Rollout", &what).await?;
+    let rollout = rollout.ok_or(FetchError::Missing(what))?;
+    let reference = |field: &str| rollout.path(&["spec", "workloadRef", field]).and_then(Value::as_str);
+    let workload = match (reference("kind"), reference("name")) {
+        (Some("Deployment"), Some(name)) => Some(format!("{apps}/deployments/{name}")),
+        _ => None,
+    };
+    fetched.add(&rollout);
+    let events = format!(
+        "/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.kind%3DRollout%2CinvolvedObject.name%3D{name}"
+    );
+    let mut others = vec![
+        ("ReplicaSet", format!("{apps}/replicasets")),
+        ("AnalysisRun", format!("{argo}/analysisruns")),
+        ("Experiment", format!("{argo}/experiments")),
+        ("Event", events),
+    ];
+    others.extend(workload.map(|path| ("Deployment", path)));
+    for (kind, path) in others {
+        fetched.try_add(client, kind, &path).await;
+    }
+    Ok(fetched)
+}
+
+/// An object of the core API by kind (`ConfigMap`, `Secret`) and name, if it is there and may be read.
+pub async fn core_object(
+    client: &Client,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> Result<Fetched, FetchError> {
+    check(namespace)?;
+    check(name)?;
+    let mut fetched = Fetched::default();
+    let path = format!("/api/v1/namespaces/{namespace}/{}s/{name}", kind.to_lowercase());
+    fetched.try_add(client, kind, &path).await;
+    Ok(fetched)
+}
+
+impl Fetched {
+    fn add(&mut self, object: &Value) {
+        match directory::objects(object) {
+            Ok(objects) => self.changes.extend(objects.into_iter().map(|(key, object)| Change::Upsert {
+                key,
+                object,
+                file: None,
+            })),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
+    /// What is missing leaves a gap, and no more.
+    async fn try_add(&mut self, client: &Client, kind: &str, path: &str) {
+        match get(client, path, kind, &format!("{kind} objects")).await {
+            Ok(Some(object)) => self.add(&object),
+            Ok(None) => {}
+            Err(error) => self.problems.push(error.to_string()),
+        }
+    }
+}
+
+fn check(name: &str) -> Result<(), FetchError> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if name.is_empty() || name.len() > 253 || !name.chars().all(fits) {
+        return Err(FetchError::Name(name.to_owned()));
+    }
+    Ok(())
+}
+
+/// An object, or a list of a kind.
+async fn get(client: &Client, path: &str, kind: &str, what: &str) -> Result<Option<Value>, FetchError> {
+    let answer = |message: String| FetchError::Answer { what: what.to_owned(), message };
+    let request = http::Request::get(path).body(Vec::new()).map_err(|error| answer(error.to_string()))?;
+    let text = match client.request_text(request).await {
+        Ok(text) => text,
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
+        Err(error) => return Err(FetchError::Api { what: what.to_owned(), error: Box::new(error) }),
+    };
+    let object = Value::from_json(text.as_bytes()).map_err(|error| answer(error.to_string()))?;
+    Ok(Some(named(object, kind)))
+}
+
+/// The items of a list don't say what they are.
+fn named(object: Value, kind: &str) -> Value {
+    let with_kind = |object: &Value| {
+        let map = object.as_map().and_then(|map| map.with("kind".into(), Value::str(kind)).ok());
+        map.map_or_else(|| object.clone(), |map| Value::Map(map.into()))
+    };
+    let Some(items) = object.get("items").and_then(Value::as_list) else { return with_kind(&object) };
+    let items = Value::list(items.iter().map(with_kind).collect());
+    let list = items.ok().and_then(|items| object.as_map()?.with("items".into(), items).ok());
+    list.map_or_else(|| object.clone(), |map| Value::Map(map.into()))
+}
