@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     commands::{
         catalog, complete_words, completion, deliveries, eval, explain, lint, man, outbox, replay, run,
-        shadow, template, test, trigger, version,
+        schema, shadow, template, test, trigger, version,
     },
     failure::Outcome,
     input::ConfigArgs,
@@ -47,6 +47,8 @@ enum Command {
     Lint(lint::LintArgs),
     /// Compare with what Argo Rollouts recorded as sent, without sending anything
     Shadow(shadow::ShadowArgs),
+    /// Print JSON Schemas of the ConfigMap's keys
+    Schema(schema::SchemaArgs),
     /// Evaluate a template or an expression
     Eval(eval::EvalArgs),
     /// Print the built-in triggers and templates as a ConfigMap
@@ -79,6 +81,7 @@ impl Cli {
             Command::Test(args) => test::run(&args, &self.config),
             Command::Lint(args) => lint::run(&args, &self.config),
             Command::Shadow(args) => shadow::run(&args, &self.config),
+            Command::Schema(args) => schema::run(&args),
             Command::Eval(args) => eval::run(&args),
             Command::Catalog(args) => catalog::run(&args),
             Command::Deliveries(args) => deliveries::run(&args),
