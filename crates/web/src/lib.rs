@@ -20,6 +20,7 @@
 //! ```
 
 pub mod metrics;
+pub mod ui;
 
 use std::sync::Arc;
 
