@@ -67,7 +67,11 @@ impl Receiver {
                 changed.await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{} of {number} arrived", self.count());
+        assert!(
+            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+            "{} of {number} arrived",
+            self.count()
+        );
     }
 
     fn assert_in_order(&self, objects: usize, each: usize) {
@@ -99,34 +103,41 @@ impl Deliverer for Receiver {
     }
 }
 
+/// A worker with a runtime of its own, so that it can die as a whole.
 struct Worker {
     outbox: Arc<JetStreamOutbox>,
     stop: Arc<Notify>,
     running: tokio::task::JoinHandle<Report>,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Worker {
     async fn start(nats: &Nats, receiver: &Arc<Receiver>) -> Worker {
-        let outbox = open(nats, Role::Worker).await;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address: NatsAddress = format!("{}?partitions=8", nats.url()).parse().unwrap();
+        let opening =
+            runtime.spawn(async move { JetStreamOutbox::open(&address, Role::Worker).await.unwrap() });
+        let outbox = Arc::new(opening.await.unwrap());
         let options = CourierOptions { poll: Duration::from_millis(200), ..CourierOptions::default() };
         let clock = Arc::new(SystemClock::default());
         let courier = Courier::new(outbox.clone(), receiver.clone(), clock, options);
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
-        let running = tokio::spawn(courier.run(async move { stopped.notified().await }));
-        Worker { outbox, stop, running }
+        let running = runtime.spawn(courier.run(async move { stopped.notified().await }));
+        Worker { outbox, stop, running, runtime }
     }
 
     async fn end(self) {
         self.stop.notify_one();
         self.running.await.unwrap();
         self.outbox.close().await;
+        self.runtime.shutdown_background();
     }
 
     /// As a power cut would: nobody says goodbye.
-    async fn die(self) {
-        self.running.abort();
-        let _ = self.running.await;
+    fn die(self) {
+        self.runtime.shutdown_background();
     }
 }
 
@@ -148,7 +159,11 @@ async fn what_is_stored_is_found_again() {
     };
     let batch = Batch {
         enqueue: vec![notice(1, 0), notice(1, 1)],
-        put_state: vec![entry("rollout", "prod/web.1", "a"), entry("rollout", "ü*", "b"), entry("meta", "x", "c")],
+        put_state: vec![
+            entry("rollout", "prod/web.1", "a"),
+            entry("rollout", "ü*", "b"),
+            entry("meta", "x", "c"),
+        ],
         ..Batch::default()
     };
     assert_eq!(outbox.commit(batch.clone()).await.unwrap(), ["web-1/0", "web-1/1"]);
@@ -166,7 +181,8 @@ async fn what_is_stored_is_found_again() {
     outbox.delete_handle(&key).await.unwrap();
     assert_eq!(outbox.get_handle(&key).await.unwrap(), None);
 
-    let ids = |entries: Vec<HistoryEntry>| entries.into_iter().map(|entry| entry.notice.id).collect::<Vec<_>>();
+    let ids =
+        |entries: Vec<HistoryEntry>| entries.into_iter().map(|entry| entry.notice.id).collect::<Vec<_>>();
     assert_eq!(ids(outbox.list(Filter::default()).await.unwrap()), ["web-1/1", "web-1/0"]);
     assert_eq!(outbox.backlog().await.unwrap(), (2, Some(Timestamp::from_second(1_000_000).unwrap())));
     let one = Filter { id: Some("web-1/0".into()), ..Filter::default() };
@@ -207,7 +223,7 @@ async fn what_a_dead_worker_held_goes_to_another() {
     let first = Worker::start(&nats, &receiver).await;
     publish(&outbox, 10, 0..20).await;
     receiver.wait_for(50).await;
-    first.die().await;
+    first.die();
     let second = Worker::start(&nats, &receiver).await;
     publish(&outbox, 10, 20..30).await;
     receiver.wait_for(300).await;
@@ -294,7 +310,8 @@ async fn a_leader_that_is_killed_loses_nothing() {
 
 /// The node that leads the stream.
 async fn outbox_leader(nats: &Nats) -> usize {
-    let client = async_nats::connect(nats.url().split(',').map(str::to_owned).collect::<Vec<_>>()).await.unwrap();
+    let client =
+        async_nats::connect(nats.url().split(',').map(str::to_owned).collect::<Vec<_>>()).await.unwrap();
     let stream = async_nats::jetstream::new(client).get_stream("herald-due").await.unwrap();
     let leader = stream.cached_info().cluster.clone().unwrap().leader.unwrap();
     leader.trim_start_matches('n').parse().unwrap()

@@ -133,7 +133,7 @@ impl Run {
     async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Report {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut changes = self.courier.outbox.changes();
-        let housekeeping = self.housekeeping();
+        let _housekeeping = self.housekeeping();
         let collecting = fold::collecting(&*self.courier.outbox).await;
         let collecting = collecting.into_iter().map(|(group, until)| (LaneKey::from_stored(group), until));
         self.grouper.collecting(collecting);
@@ -221,21 +221,19 @@ impl Run {
                 () = clock.sleep_until(wake), if stop_at.is_none() || clock.now() < wake => {}
             }
         }
-        if let Some(task) = housekeeping {
-            task.abort();
-        }
         self.observe().await;
         self.report
     }
 
-    /// Prunes history beside the deliveries.
-    fn housekeeping(&self) -> Option<tokio::task::JoinHandle<()>> {
+    /// Prunes history beside the deliveries, as long as what is given lives.
+    fn housekeeping(&self) -> Option<JoinSet<()>> {
         let retention = self.courier.options.retention?;
         if self.once.is_some() {
             return None;
         }
         let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
-        Some(tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             loop {
                 match outbox.prune(retention, clock.now()).await {
                     Ok(0) => clock.sleep_until(later(clock.now(), Duration::from_secs(60))).await,
@@ -246,7 +244,8 @@ impl Run {
                     }
                 }
             }
-        }))
+        });
+        Some(task)
     }
 
     async fn observe(&mut self) {

@@ -203,6 +203,7 @@ async fn read(inner: &Arc<Inner>, number: u32) -> Result<(String, JoinHandle<()>
         .expires(Duration::from_secs(10));
     let messages = messages.messages().await.map_err(|error| stores.failed(error))?;
     let outbox = Arc::downgrade(inner);
+    let claim = inner.held().claim(number);
     let reader = tokio::spawn(async move {
         // Looked up side by side, taken in in order.
         let known = messages.map(|message| {
@@ -213,7 +214,7 @@ async fn read(inner: &Arc<Inner>, number: u32) -> Result<(String, JoinHandle<()>
         while let Some(found) = known.next().await {
             let Some(inner) = outbox.upgrade() else { return };
             match found {
-                Ok((message, record)) => arrive(&inner, number, &message, record).await,
+                Ok((message, record)) => arrive(&inner, (number, claim), &message, record).await,
                 Err(reason) => {
                     tracing::warn!(
                         partition = number,
@@ -251,10 +252,10 @@ async fn look_up(outbox: &Weak<Inner>, message: jetstream::Message) -> Result<Fo
     Ok((message, Some(record)))
 }
 
-async fn arrive(inner: &Inner, partition: u32, message: &jetstream::Message, record: Option<Record>) {
+async fn arrive(inner: &Inner, claim: (u32, u64), message: &jetstream::Message, record: Option<Record>) {
     let Some(record) = record else { return };
     let sequence = message.info().map_or(0, |info| info.stream_sequence);
-    let taken = inner.held().arrive(sequence, partition, message.reply.clone(), record);
+    let taken = inner.held().arrive(sequence, claim, message.reply.clone(), record);
     if taken {
         inner.changed();
     } else {

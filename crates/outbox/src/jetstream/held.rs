@@ -44,17 +44,30 @@ pub(super) struct Held {
     by_id: HashMap<String, Place>,
     by_lane: HashMap<LaneKey, BTreeSet<Place>>,
     last: Place,
+    /// Partitions that are ours, each with the number of its claim.
+    claims: HashMap<u32, u64>,
+    last_claim: u64,
 }
 
 impl Held {
-    /// Takes a notice in; `false` if it is another message of one that is held.
+    /// A partition is ours from now on; gives the number of the claim.
+    pub(super) fn claim(&mut self, partition: u32) -> u64 {
+        self.last_claim += 1;
+        self.claims.insert(partition, self.last_claim);
+        self.last_claim
+    }
+
+    /// Takes a notice in, by a claim that still holds; `false` if it is another message of one that is held.
     pub(super) fn arrive(
         &mut self,
         sequence: u64,
-        partition: u32,
+        (partition, claim): (u32, u64),
         reply: Option<Subject>,
         record: Record,
     ) -> bool {
+        if self.claims.get(&partition) != Some(&claim) {
+            return true;
+        }
         if let Some(entry) = self.by_id.get(&record.id).and_then(|place| self.entries.get_mut(place)) {
             if entry.sequence != sequence {
                 return false;
@@ -89,12 +102,18 @@ impl Held {
         self.entries.get(&place)
     }
 
-    /// It is on its way, with its payload.
-    pub(super) fn started(&mut self, place: Place, payload: Bytes) {
-        if let Some(entry) = self.entries.get_mut(&place) {
-            entry.on_way = true;
-            entry.record.payload = payload;
-        }
+    /// It goes on its way; gives its sequence, or `None` if it isn't ours any more.
+    pub(super) fn start(&mut self, place: Place) -> Option<u64> {
+        let entry = self.entries.get_mut(&place)?;
+        entry.on_way = true;
+        Some(entry.sequence)
+    }
+
+    /// The payload of one that is on its way.
+    pub(super) fn carry(&mut self, place: Place, payload: Bytes) -> Option<Record> {
+        let entry = self.entries.get_mut(&place)?;
+        entry.record.payload = payload;
+        Some(entry.record.clone())
     }
 
     pub(super) fn of_id(&self, id: &str) -> Option<(Place, &Entry)> {
@@ -124,6 +143,7 @@ impl Held {
 
     /// A partition isn't ours any more: what isn't on its way is somebody else's.
     pub(super) fn lose(&mut self, partition: u32) {
+        self.claims.remove(&partition);
         let lost: Vec<Place> = self
             .entries
             .iter()
@@ -162,18 +182,22 @@ mod tests {
     #[test]
     fn a_claim_that_is_lost_leaves_what_is_on_its_way() {
         let mut held = Held::default();
+        let claim = held.claim(0);
         for (sequence, id, name) in [(1, "a", "web"), (2, "b", "web"), (3, "c", "api")] {
-            assert!(held.arrive(sequence, 0, None, record(id, name)));
+            assert!(held.arrive(sequence, (0, claim), None, record(id, name)));
         }
-        assert!(!held.arrive(9, 0, None, record("a", "web")), "another message of the same notice");
+        assert!(!held.arrive(9, (0, claim), None, record("a", "web")), "another message of the same notice");
         let lane = held.pending(0, 10)[0].lane.clone();
         assert_eq!(held.pending_in_lane(&lane, 1, 10).len(), 1);
-        held.started(1, Bytes::from_static(b"x"));
+        assert_eq!(held.start(1), Some(1));
         held.lose(0);
+        assert_eq!(held.start(2), None);
+        assert!(held.arrive(2, (0, claim), None, record("b", "web")), "too late");
         assert_eq!((held.pending(0, 10).len(), held.on_way(0)), (1, 1));
         // Claimed again: the same message is the same notice, the rest comes behind.
-        assert!(held.arrive(1, 0, None, record("a", "web")));
-        assert!(held.arrive(2, 0, None, record("b", "web")));
+        let claim = held.claim(0);
+        assert!(held.arrive(1, (0, claim), None, record("a", "web")));
+        assert!(held.arrive(2, (0, claim), None, record("b", "web")));
         let ids: Vec<String> = held.pending(0, 10).into_iter().map(|queued| queued.id).collect();
         assert_eq!(ids, ["a", "b"]);
     }

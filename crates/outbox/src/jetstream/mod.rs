@@ -122,12 +122,16 @@ impl Inner {
                 Ok(Some(record))
             }
             None => {
-                // Somebody dropped it.
-                let reply = self.held().remove(place).and_then(|entry| entry.reply);
-                self.acknowledge(reply).await?;
+                self.gone(place).await?;
                 Ok(None)
             }
         }
+    }
+
+    /// Somebody dropped it.
+    async fn gone(&self, place: Place) -> Result<(), OutboxError> {
+        let reply = self.held().remove(place).and_then(|entry| entry.reply);
+        self.acknowledge(reply).await
     }
 
     fn partition(&self, notice: &Notice) -> u32 {
@@ -311,11 +315,19 @@ impl Outbox for JetStreamOutbox {
     }
 
     async fn load(&self, place: Place) -> Result<Option<Notice>, OutboxError> {
-        let record = self.inner.whole(place).await?;
-        if let Some(record) = &record {
-            self.inner.held().started(place, record.payload.clone());
+        // On its way before it is read, so that it isn't given to another worker meanwhile.
+        let Some(sequence) = self.inner.held().start(place) else { return Ok(None) };
+        match self.stores().message(sequence).await? {
+            Some(bytes) => {
+                let stored = Record::decode(&bytes).map_err(|error| self.stores().failed(error))?;
+                let record = self.inner.held().carry(place, stored.payload);
+                Ok(record.map(|record| record.notice()))
+            }
+            None => {
+                self.inner.gone(place).await?;
+                Ok(None)
+            }
         }
-        Ok(record.map(|record| record.notice()))
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

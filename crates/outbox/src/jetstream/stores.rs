@@ -92,14 +92,14 @@ impl Stores {
         };
         let bytes = i64::try_from(retention.bytes).unwrap_or(-1);
         let open = |config: kv::Config| bucket(&context, config, make);
-        let leases = kv::Config { storage: StorageType::Memory, ..config("leases", LEASE, -1) };
         let buckets = async {
             Ok::<_, String>(Stores {
                 state: open(config("state", Duration::ZERO, -1)).await?,
                 handles: open(config("handles", Duration::ZERO, -1)).await?,
                 history: open(config("history", retention.age, bytes)).await?,
                 dead: open(config("dead", Duration::ZERO, -1)).await?,
-                leases: open(leases).await?,
+                // A bucket in memory would be gone after a restart of the server.
+                leases: open(config("leases", LEASE, -1)).await?,
                 context: context.clone(),
                 due,
                 partitions,
@@ -210,7 +210,7 @@ impl Stores {
         let info = self.history.stream.get_info().await.map_err(|error| self.failed(error))?;
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
         let get = |sequence: u64| async move { self.history.stream.direct_get(sequence).await };
-        let mut messages = futures::stream::iter((first..=last).rev()).map(get).buffered(AT_ONCE);
+        let mut messages = futures::stream::iter((first.max(1)..=last).rev()).map(get).buffered(AT_ONCE);
         while let Some(found) = messages.next().await {
             match found {
                 Ok(message) => {
