@@ -87,6 +87,9 @@ const MOST_FINDINGS: usize = 500;
 /// Findings of one code and key.
 const MOST_OF_A_KIND: usize = 50;
 
+/// Templates and conditions run for a dozen samples, so each run may use less than one in earnest.
+const LIMITS: Limits = Limits { steps: 500_000, bytes: 4 * 1024 * 1024, ..Limits::DEFAULT };
+
 /// Looks at files: each a name and a text.
 pub fn lint(files: &[(String, String)], options: &Options) -> Report {
     let manifests = Manifests::read(files);
@@ -188,7 +191,7 @@ impl Linter<'_> {
             provided,
             ..ConfigInput::default()
         };
-        let (config, diagnostics) = Config::load(&input, &self.registry, Limits::DEFAULT);
+        let (config, diagnostics) = Config::load(&input, &self.registry, LIMITS);
         // Without a Secret nobody can tell which keys it has.
         let idle = |d: &Diagnostic| self.manifests.secret.is_none() && d.code == codes::SECRET_KEY;
         for diagnostic in diagnostics {
@@ -435,6 +438,9 @@ fn in_expression(source: &str, predicate: bool) -> Vec<(usize, Diagnostic)> {
     let Ok(analysis) = analyse(source, Limits::DEFAULT) else { return Vec::new() };
     let mut found = Vec::new();
     for access in &analysis.accesses {
+        if found.len() >= MOST_OF_A_KIND {
+            break;
+        }
         let path: Vec<Step<'_>> = access
             .steps
             .iter()

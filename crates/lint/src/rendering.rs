@@ -61,6 +61,10 @@ pub(crate) fn unknown_reads(fields: &[Field], source: &str) -> Vec<Diagnostic> {
     let mut told = BTreeSet::new();
     for field in fields {
         for access in field.template.accesses() {
+            // Each finding carries its line, which may be long.
+            if found.len() >= crate::MOST_OF_A_KIND {
+                return found;
+            }
             let path = steps(&access);
             let Some((step, diagnostic)) = reads::check(&path, true) else { continue };
             let Some((_, line, column)) = access.steps.get(step) else { continue };
@@ -326,14 +330,13 @@ fn missing(
         return;
     }
     let (from, to) = span(node, part);
+    let all: Vec<Value> =
+        outcomes.iter().map(|o| o.sample.variables(Some("on-rollout-completed"), secrets, "x")).collect();
     let inside = |field: &&Field| field.at >= from && to.is_none_or(|to| field.at < to);
     for field in fields.iter().filter(inside) {
         for access in field.template.accesses().into_iter().filter(|access| !access.tested) {
-            let there = |o: &Outcome<'_>| {
-                let vars = o.sample.variables(Some("on-rollout-completed"), secrets, "x");
-                leads_somewhere(&vars, &access.steps)
-            };
-            if outcomes.iter().any(there) || access.steps.iter().any(|(s, ..)| *s == analysis::Step::Item) {
+            let there = |vars: &Value| leads_somewhere(vars, &access.steps);
+            if all.iter().any(there) || access.steps.iter().any(|(s, ..)| *s == analysis::Step::Item) {
                 continue;
             }
             let Some((_, line, column)) = access.steps.last() else { continue };

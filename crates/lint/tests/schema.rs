@@ -69,10 +69,13 @@ fn validate(schema: &Value, value: &Value, path: &str, wrong: &mut Vec<String>) 
         let properties = map.get("properties").and_then(Value::as_object);
         // Field names match without regard to case; the schema has the one that is written in the documentation.
         let known = properties.and_then(|all| {
-            all.get(key).or_else(|| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, s)| s))
+            all.get(key)
+                .or_else(|| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, s)| s))
         });
         match (known, map.get("additionalProperties")) {
-            (Some(schema), _) | (None, Some(schema)) => validate(schema, inner, &format!("{path}.{key}"), wrong),
+            (Some(schema), _) | (None, Some(schema)) => {
+                validate(schema, inner, &format!("{path}.{key}"), wrong)
+            }
             (None, None) => {}
         }
     }
@@ -106,17 +109,24 @@ fn acceptance_data_of_services_is_valid() {
             let id = case["id"].as_str().unwrap_or_default();
             let kind = case["type"].as_str().unwrap_or_default();
             // What the case expects to be refused need not be valid.
-            let refused = case["result"].as_str().is_some_and(|text| text.contains("cannot unmarshal")) && case["better"].is_null();
+            let refused = case["result"].as_str().is_some_and(|text| text.contains("cannot unmarshal"))
+                && case["better"].is_null();
             if registry.options_schema(kind).is_some() && case["options"].is_object() && !refused {
                 options += 1;
-                wrong.extend(check(&format!("service.{kind}"), &case["options"]).into_iter().map(|w| format!("{file} {id}: {w}")));
+                wrong.extend(
+                    check(&format!("service.{kind}"), &case["options"])
+                        .into_iter()
+                        .map(|w| format!("{file} {id}: {w}")),
+                );
             }
             if let Some(text) = case["template"].as_str()
                 && let Ok((node, _)) = yaml::parse_lenient(text)
                 && !refused
             {
                 templates += 1;
-                wrong.extend(check("template", &node.to_json()).into_iter().map(|w| format!("{file} {id}: {w}")));
+                wrong.extend(
+                    check("template", &node.to_json()).into_iter().map(|w| format!("{file} {id}: {w}")),
+                );
             }
         }
     }
@@ -140,7 +150,9 @@ fn configurations_of_the_engine_s_cases_are_valid() {
     }
     for (key, value) in herald_core::catalog::data() {
         values += 1;
-        wrong.extend(check(&key, &yaml::parse(&value).unwrap().to_json()).into_iter().map(|w| format!("catalog: {w}")));
+        wrong.extend(
+            check(&key, &yaml::parse(&value).unwrap().to_json()).into_iter().map(|w| format!("catalog: {w}")),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(values >= 100, "{values}");
@@ -157,7 +169,9 @@ fn every_key_has_a_described_schema() {
         assert!(schema["description"].as_str().is_some_and(|text| text.len() > 10), "{key}");
         let properties = schema["properties"].as_object().or(schema["items"]["properties"].as_object());
         for (name, property) in properties.into_iter().flatten() {
-            let described = property["description"].is_string() || key == "template" || property["properties"].is_object()
+            let described = property["description"].is_string()
+                || key == "template"
+                || property["properties"].is_object()
                 || property["items"].is_object();
             assert!(described, "{key}: {name} has no description");
         }
