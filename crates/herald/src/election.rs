@@ -160,16 +160,15 @@ impl Scope {
 impl Part {
     /// What we act for now.
     pub(crate) fn scope(&self) -> Scope {
+        self.watch().scope()
+    }
+
+    /// Tells of changes beside whoever uses the part.
+    pub(crate) fn watch(&self) -> PartWatch {
         match self {
-            Part::Alone => Scope::All { term: 0 },
-            Part::Leader(lease) => match lease.leadership() {
-                Leadership::Leading { term } => Scope::All { term },
-                Leadership::Standby => Scope::None,
-            },
-            Part::Shards(shards) => match shards.set() {
-                set if set.held.is_empty() => Scope::None,
-                set => Scope::Some(set),
-            },
+            Part::Alone => PartWatch::Alone,
+            Part::Leader(lease) => PartWatch::Leader(lease.watch()),
+            Part::Shards(shards) => PartWatch::Shards(shards.watch()),
         }
     }
 
@@ -224,6 +223,45 @@ impl Part {
             Part::Alone => {}
             Part::Leader(lease) => lease.release().await,
             Part::Shards(shards) => shards.release().await,
+        }
+    }
+}
+
+/// Tells of changes of what we act for.
+pub(crate) enum PartWatch {
+    /// There are none.
+    Alone,
+    /// Of the lease.
+    Leader(watch::Receiver<Leadership>),
+    /// Of the shards' leases.
+    Shards(watch::Receiver<ShardSet>),
+}
+
+impl PartWatch {
+    /// What we act for now.
+    pub(crate) fn scope(&self) -> Scope {
+        match self {
+            PartWatch::Alone => Scope::All { term: 0 },
+            PartWatch::Leader(lease) => match *lease.borrow() {
+                Leadership::Leading { term } => Scope::All { term },
+                Leadership::Standby => Scope::None,
+            },
+            PartWatch::Shards(shards) => match shards.borrow().clone() {
+                set if set.held.is_empty() => Scope::None,
+                set => Scope::Some(set),
+            },
+        }
+    }
+
+    /// Waits until that may have changed; never returns where it can't.
+    pub(crate) async fn changed(&mut self) {
+        let alive = match self {
+            PartWatch::Alone => false,
+            PartWatch::Leader(lease) => lease.changed().await.is_ok(),
+            PartWatch::Shards(shards) => shards.changed().await.is_ok(),
+        };
+        if !alive {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -207,17 +207,33 @@ pub(crate) fn resource(name: &str) -> Result<Resource, Failure> {
     })
 }
 
+fn state_home() -> Result<PathBuf, Failure> {
+    let home = |variable: &str| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
+    home("XDG_STATE_HOME").or_else(|| home("HOME").map(|h| h.join(".local/state"))).ok_or_else(|| {
+        Failure::usage("neither XDG_STATE_HOME nor HOME is set; name a state file with --state FILE")
+    })
+}
+
+/// The state file of a run in a cluster.
+pub(crate) fn cluster_state_file(named: Option<&Path>, context: Option<&str>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let context: String = context
+        .unwrap_or("current")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .collect();
+    Ok(state_home()?.join("herald").join(format!("cluster-{context}.db")))
+}
+
 /// The state file of a directory, unless one is named.
 pub(crate) fn state_file(named: Option<&Path>, dir: &Path) -> Result<PathBuf, Failure> {
     use sha2::{Digest as _, Sha256};
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
-    let home = |variable: &str| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let base =
-        home("XDG_STATE_HOME").or_else(|| home("HOME").map(|h| h.join(".local/state"))).ok_or_else(|| {
-            Failure::usage("neither XDG_STATE_HOME nor HOME is set; name a state file with --state FILE")
-        })?;
+    let base = state_home()?;
     let canonical =
         std::fs::canonicalize(dir).or_else(|_| std::path::absolute(dir)).unwrap_or_else(|_| dir.to_owned());
     let hash = Sha256::digest(canonical.as_os_str().as_encoded_bytes());

@@ -2,6 +2,7 @@
 //! `commands/`, and in `pipeline/` the way of a change from a source to the outbox.
 
 mod cli;
+mod cluster;
 mod cluster_events;
 mod commands;
 mod election;

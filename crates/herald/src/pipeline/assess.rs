@@ -36,7 +36,7 @@ pub(crate) struct Known {
     events: Option<EventRecord>,
     /// The record of what was sent, as the annotation writes it.
     #[serde(default)]
-    pub(super) sent: String,
+    pub(crate) sent: String,
     /// How often a key was forgotten: a condition that holds again is another notice.
     #[serde(default)]
     pub(super) repeated: BTreeMap<String, u32>,
@@ -45,7 +45,7 @@ pub(crate) struct Known {
     pub(super) held: Held,
     /// The annotation with the record, as it was last seen.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) noticed: String,
+    pub(crate) noticed: String,
     /// Nobody had subscribed to it at the last look, so nothing else is known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unsubscribed: bool,
@@ -54,7 +54,44 @@ pub(crate) struct Known {
     pub(crate) decisions: u64,
 }
 
+/// What the next leader has to know beside the record of what was sent.
+#[derive(Serialize, Deserialize)]
+struct Handover {
+    cursor: Cursor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events: Option<EventRecord>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    repeated: BTreeMap<String, u32>,
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    held: Held,
+}
+
 impl Known {
+    /// What another replica has to know if it takes over. The same as long as nothing happens.
+    pub(crate) fn for_the_next_leader(&self) -> Option<String> {
+        // Writing it makes a new version, so the version is no part of it.
+        let cursor = Cursor { resource_version: 0, ..self.cursor.clone()? };
+        let (events, repeated, held) = (self.events.clone(), self.repeated.clone(), self.held.clone());
+        serde_json::to_string(&Handover { cursor, events, repeated, held }).ok()
+    }
+
+    /// What another replica has left on an object.
+    pub(crate) fn from_the_former_leader(object: &Value, cursor: &str) -> Option<Known> {
+        let left: Handover = serde_json::from_str(cursor).ok()?;
+        let annotation = text(object, &["metadata", "annotations", ANNOTATION]).to_owned();
+        Some(Known {
+            namespace: text(object, &["metadata", "namespace"]).to_owned(),
+            name: text(object, &["metadata", "name"]).to_owned(),
+            cursor: Some(left.cursor),
+            events: left.events,
+            repeated: left.repeated,
+            held: left.held,
+            sent: annotation.clone(),
+            noticed: annotation,
+            ..Known::default()
+        })
+    }
+
     /// What was sent, as we and others know it. The annotation counts where others changed it: what is not written yet
     /// would else come back after it was forgotten.
     fn record(&mut self, object: &Value, past: Past<'_>) -> State {
@@ -75,7 +112,7 @@ impl Known {
 }
 
 /// Whether anybody may want to hear of an object.
-fn subscribed(config: &Config, object: &Value) -> bool {
+pub(crate) fn subscribed(config: &Config, object: &Value) -> bool {
     let annotations = object.path(&["metadata", "annotations"]).and_then(Value::as_map);
     let annotated = annotations.is_some_and(|map| {
         map.entries().iter().any(|(key, _)| {

@@ -13,6 +13,7 @@ use herald_services::{
     Environment, Instance, Registry,
     handles::Handles,
     http::{HttpFactory, Observer},
+    redact::Redactor,
     service::SharedHandles,
 };
 use herald_value::limits::Limits;
@@ -29,6 +30,10 @@ pub(crate) struct Active {
     pub(crate) services: BTreeMap<String, Instance>,
     /// How each service is delivered.
     pub(crate) policies: delivery::Table,
+    /// What is wrong with it, a sentence each.
+    pub(crate) problems: Vec<String>,
+    /// Knows the secrets.
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 /// Builds configurations.
@@ -42,7 +47,11 @@ pub(crate) struct Builder {
 impl Builder {
     /// A builder; connections and handles stay over all configurations that it makes.
     pub(crate) fn new(handles: Box<dyn Handles>) -> Builder {
-        Builder { http: Arc::default(), handles: Arc::new(SharedHandles(handles)), policies: Mutex::default() }
+        Builder {
+            http: Arc::default(),
+            handles: Arc::new(SharedHandles(handles)),
+            policies: Mutex::default(),
+        }
     }
 
     /// Tells this observer of every request to a service.
@@ -68,17 +77,23 @@ impl Builder {
             handles: self.handles.clone(),
             ..input::environment(input)
         };
-        let mut services = BTreeMap::new();
+        let (mut services, mut problems) = (BTreeMap::new(), Vec::new());
         for service in config.services() {
             let name = service.name.as_str();
             match registry.build(&service.service_type, name, &service.options, &environment) {
                 Ok(instance) => drop(services.insert(name.to_owned(), instance)),
                 Err(error) => {
                     errors += 1;
-                    reporter.problem(&format!("{}, key {}: {error}", input.object, service.key));
+                    let problem = format!("{}, key {}: {error}", input.object, service.key);
+                    reporter.problem(&problem);
+                    problems.push(problem);
                 }
             }
         }
+        let redactor = environment.redactor.clone();
+        problems.extend(
+            diagnostics.iter().filter(|found| found.severity == Severity::Error).map(ToString::to_string),
+        );
         reporter.configured(&input.object, errors);
         let mut earlier = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
         let (policies, diagnostics) = delivery::table(&config, input, &earlier);
@@ -86,7 +101,7 @@ impl Builder {
             reporter.diagnostic(diagnostic);
         }
         earlier.clone_from(&policies);
-        Active { config, services, policies }
+        Active { config, services, policies, problems, redactor }
     }
 }
 
@@ -133,6 +148,6 @@ pub(crate) fn input(args: &ConfigArgs, world: &World, reporter: &Reporter) -> Re
 /// Tells what looks wrong about an object.
 pub(crate) fn tell(found: Vec<Diagnostic>, look: &super::look::Look<'_>, reporter: &Reporter) {
     for diagnostic in found {
-        reporter.diagnostic(&input::placed(diagnostic, &look.key.to_string(), look.file));
+        reporter.about(&input::placed(diagnostic, &look.key.to_string(), look.file));
     }
 }

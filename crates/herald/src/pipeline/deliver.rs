@@ -8,10 +8,13 @@ use herald_services::{Delivery, ObjectRef, Reason};
 use tokio::sync::watch;
 
 use super::{configuration::Active, console, digest, payload};
+use crate::election::Allowed;
 
 /// Delivers with the services of the configuration in force.
 pub(crate) struct Services {
     pub(crate) active: watch::Receiver<Arc<Active>>,
+    /// Whether this replica may act for an object, asked right before a request.
+    pub(crate) allowed: Option<Allowed>,
 }
 
 #[async_trait]
@@ -22,6 +25,10 @@ impl Deliverer for Services {
     }
 
     async fn deliver(&self, notice: &Notice, _attempt: u32) -> Attempted {
+        if self.allowed.as_ref().is_some_and(|allowed| !allowed.holds(&notice.object.uid)) {
+            let message = "this replica does not act for the object any more".to_owned();
+            return Attempted::failed(FailureClass::Unreachable, message);
+        }
         let active = self.active.borrow().clone();
         let notification = match payload::read(&notice.payload) {
             Ok(notification) => notification,

@@ -23,6 +23,9 @@ use super::{
 /// The scope of what is known of each Rollout.
 pub(crate) const SCOPE: &str = "rollout";
 
+/// The annotation with what the next leader has to know.
+pub(crate) const CURSOR: &str = "herald.dev/cursor";
+
 /// How many keys' repetitions are remembered for a Rollout.
 const MOST_REPEATED: usize = 500;
 
@@ -57,15 +60,19 @@ pub(crate) struct Weigher<'a> {
 impl Engine<'_> {
     /// What follows from a look. `silent` records what is
     /// already true without telling it.
-    pub(crate) async fn look(
-        &self,
-        look: &Look<'_>,
-        silent: bool,
-    ) -> Result<Weighed, OutboxError> {
+    pub(crate) async fn look(&self, look: &Look<'_>, silent: bool) -> Result<Weighed, OutboxError> {
         let key = format!("{}/{}", look.key.namespace, look.key.name);
         let known = self.outbox.get_state(SCOPE, &key).await?;
         // What can't be read is as good as never seen; it is told at most once more.
-        let known: Option<Known> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mut known: Option<Known> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if look.past.cluster && (known.is_none() || look.past.handover) {
+            let left = look.object().and_then(|object| {
+                let cursor = text(object, &["metadata", "annotations", CURSOR]);
+                Known::from_the_former_leader(object, cursor)
+            });
+            let decisions = known.as_ref().map_or(0, |known| known.decisions);
+            known = left.map(|left| Known { decisions, ..left }).or(known);
+        }
         let weigher = Weigher { config: self.config, reporter: self.reporter, now: self.now };
         Ok(weigher.weigh(look, key, known, silent))
     }
@@ -73,13 +80,7 @@ impl Engine<'_> {
 
 impl Weigher<'_> {
     /// What follows from a look and what was known, without reading or storing anything.
-    pub(crate) fn weigh(
-        &self,
-        look: &Look<'_>,
-        key: String,
-        known: Option<Known>,
-        silent: bool,
-    ) -> Weighed {
+    pub(crate) fn weigh(&self, look: &Look<'_>, key: String, known: Option<Known>, silent: bool) -> Weighed {
         let Some(mut assessed) = assess(self.config, look, known, silent, self.now) else {
             let batch = Batch { delete_state: vec![(SCOPE.into(), key)], ..Batch::default() };
             return Weighed { batch, ..Weighed::default() };
@@ -178,17 +179,22 @@ impl Weigher<'_> {
     }
 
     fn tell(&self, look: &Look<'_>, due: &Due, reason: &str) {
-        let file = look.file.map(|file| format!("{}: ", file.display())).unwrap_or_default();
-        self.reporter.problem(&format!(
-            "{file}{}: trigger `{}` for {}: {reason}",
-            look.key, due.trigger, due.destination
-        ));
+        // Many rollouts may fail by the same template: that is one problem.
+        let about = format!("trigger `{}` for {}", due.trigger, due.destination);
+        self.reporter.failure(&format!("{about}: {reason}"), &look.key.to_string());
     }
 
     fn render(&self, due: &Due) -> Result<Notification, String> {
         let rendered = self.config.render(&due.send, &due.vars, &due.destination, self.now);
         rendered.map_err(|error| match error {
-            RenderError::Template(error) => error.render_caret(),
+            // The place is one of the ConfigMap's value.
+            RenderError::Template(error) => {
+                let at =
+                    format!("key template.{}, line {}, column {}", error.template, error.line, error.column);
+                let (line, hint) = (error.source_line.trim(), error.hint.as_deref());
+                let hint = hint.map(|hint| format!("\n  = help: {hint}")).unwrap_or_default();
+                format!("{at}: {}\n  | {line}{hint}", error.message)
+            }
             other => other.to_string(),
         })
     }

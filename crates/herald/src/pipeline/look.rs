@@ -17,6 +17,8 @@ pub(crate) struct Past<'a> {
     pub(crate) cluster: bool,
     /// The record that was last written onto the object by ourselves.
     pub(crate) written: Option<&'a str>,
+    /// Whether another replica acted since this store was written: what it left on the object counts.
+    pub(crate) handover: bool,
 }
 
 /// A Rollout as it is now, with what belongs to it.

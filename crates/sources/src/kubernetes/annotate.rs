@@ -35,13 +35,14 @@ use async_trait::async_trait;
 use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
-    core::ApiResource,
 };
 use serde_json::json;
 use tokio::{
     sync::{Notify, watch},
     task::{JoinHandle, JoinSet},
 };
+
+pub use kube::core::ApiResource;
 
 use super::limit::RequestLimit;
 

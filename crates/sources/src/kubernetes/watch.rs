@@ -250,21 +250,16 @@ impl Watch {
         }
     }
 
-    fn query(&self) -> form_urlencoded::Serializer<'static, String> {
+    fn request(&self, parameters: &[(&str, &str)]) -> Result<http::Request<Vec<u8>>, WatchError> {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(labels) = &self.selection.labels {
-            query.append_pair("labelSelector", labels);
+        let selectors =
+            [("labelSelector", &self.selection.labels), ("fieldSelector", &self.selection.fields)];
+        for (name, selector) in selectors {
+            if let Some(selector) = selector {
+                query.append_pair(name, selector);
+            }
         }
-        if let Some(fields) = &self.selection.fields {
-            query.append_pair("fieldSelector", fields);
-        }
-        query
-    }
-
-    fn request(
-        &self,
-        mut query: form_urlencoded::Serializer<'_, String>,
-    ) -> Result<http::Request<Vec<u8>>, WatchError> {
+        query.extend_pairs(parameters);
         let path = self.resource.path(self.selection.namespace.as_deref());
         http::Request::get(format!("{path}?{}", query.finish()))
             .header(http::header::ACCEPT, "application/json")
@@ -274,13 +269,14 @@ impl Watch {
 
     /// A page: its objects, where the next one begins, and the list's version.
     async fn page(&self, after: &str) -> Result<(Vec<Value>, String, String), WatchError> {
-        let mut query = self.query();
-        query.append_pair("limit", &self.page.to_string());
+        let limit = self.page.to_string();
+        let mut asked = vec![("limit", limit.as_str())];
         if !after.is_empty() {
-            query.append_pair("continue", after);
+            asked.push(("continue", after));
         }
+        let request = self.request(&asked)?;
         self.observer.listed(&self.resource);
-        let asked = self.client.request_text(self.request(query)?);
+        let asked = self.client.request_text(request);
         let text = tokio::time::timeout(Duration::from_secs(60), asked)
             .await
             .map_err(|_| WatchError::Other(format!("a list of {} took over a minute", self.resource)))?
@@ -297,7 +293,9 @@ impl Watch {
 
     /// Built-in kinds don't say in a list what they are.
     fn named(&self, object: &Value) -> Value {
-        let Some(map) = object.as_map().filter(|map| map.get("kind").is_none()) else { return object.clone() };
+        let Some(map) = object.as_map().filter(|map| map.get("kind").is_none()) else {
+            return object.clone();
+        };
         let named = map.with("kind".into(), Value::str(self.resource.kind.as_str()));
         let named =
             named.and_then(|map| map.with("apiVersion".into(), Value::str(self.resource.api_version())));
@@ -311,13 +309,14 @@ impl Watch {
         tell: &mpsc::Sender<Heard>,
         any: &mut bool,
     ) -> Result<bool, WatchError> {
-        let mut query = self.query();
-        let seconds = 240 + Backoff::jitter(50);
-        query.append_pair("watch", "true");
-        query.append_pair("allowWatchBookmarks", "true");
-        query.append_pair("timeoutSeconds", &seconds.to_string());
-        query.append_pair("resourceVersion", version);
-        let stream = self.client.request_stream(self.request(query)?).await.map_err(|e| self.failure(e))?;
+        let seconds = (240 + Backoff::jitter(50)).to_string();
+        let request = self.request(&[
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", &seconds),
+            ("resourceVersion", version),
+        ])?;
+        let stream = self.client.request_stream(request).await.map_err(|e| self.failure(e))?;
         let mut stream = std::pin::pin!(stream);
         let mut line = Vec::new();
         loop {

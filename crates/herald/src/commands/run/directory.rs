@@ -1,13 +1,12 @@
-//! `herald run`
+//! `herald run DIR`
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use clap::Args;
 use herald_outbox::{
     Access, Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Notice, Outbox, OutboxError,
     Outcome as Standing, SqliteOutbox, StateEntry, SystemClock,
@@ -15,10 +14,11 @@ use herald_outbox::{
 use herald_sources::{ObjectKey, directory::Directory};
 use tokio::sync::{Notify, watch};
 
+use super::{RunArgs, interrupted};
 use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
-    operator::{Health, MetricsArgs, Requests},
+    operator::{Health, Requests},
     pipeline::{
         configuration::{self, Active, Builder},
         deliver::Services,
@@ -42,46 +42,14 @@ const ATTEMPTS: u32 = 3;
 /// The scope and key of when the directory was first recorded.
 const BASELINE: (&str, &str) = ("meta", "baseline");
 
-/// Arguments of `run`.
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  herald run examples/quickstart --once\n\nWithout --once it watches the directory \
-                        until it is interrupted. What is already true at the first run on a directory is then \
-                        recorded silently; with --once it is delivered."
-)]
-pub(crate) struct RunArgs {
-    /// The directory with manifests: Rollouts and what belongs to them, the ConfigMap, the Secret
-    dir: PathBuf,
-    /// Process what is there, deliver, and exit; with 1 if anything failed
-    #[arg(long)]
-    once: bool,
-    /// The state file [default: below $XDG_STATE_HOME/herald, by the directory's path]
-    #[arg(long, value_name = "FILE", env = "HERALD_STATE")]
-    state: Option<PathBuf>,
-    /// At the first run on a directory, deliver what is already true
-    #[arg(long)]
-    notify_existing: bool,
-    /// Port of /healthz and /readyz; 0 is none
-    #[arg(long = "healthzPort", value_name = "PORT", default_value_t = 0, env = "HERALD_HEALTHZ_PORT")]
-    healthz_port: u16,
-    /// Port of /metrics; 0 is none
-    #[arg(long = "metricsPort", value_name = "PORT", default_value_t = 0, env = "HERALD_METRICS_PORT")]
-    metrics_port: u16,
-    #[command(flatten)]
-    metrics: MetricsArgs,
-}
-
-/// Runs it.
-pub(crate) fn run(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome {
-    let runtime = tokio::runtime::Runtime::new()?;
-    let result = runtime.block_on(async { Runner::start(args, config, json).await?.run().await });
-    // Nothing of ours is on its way any more.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    result
+/// Runs it: until it is interrupted, or once.
+pub(super) async fn run(args: &RunArgs, dir: &Path, config: &ConfigArgs, json: bool) -> Outcome {
+    Runner::start(args, dir, config, json).await?.run().await
 }
 
 struct Runner<'a> {
     args: &'a RunArgs,
+    dir: &'a Path,
     config_args: &'a ConfigArgs,
     directory: Directory,
     world: World,
@@ -103,17 +71,18 @@ struct Runner<'a> {
 impl<'a> Runner<'a> {
     async fn start(
         args: &'a RunArgs,
+        dir: &'a Path,
         config_args: &'a ConfigArgs,
         json: bool,
     ) -> Result<Runner<'a>, Failure> {
-        if !args.dir.is_dir() {
-            let what = if args.dir.exists() { "is no directory" } else { "does not exist" };
+        if !dir.is_dir() {
+            let what = if dir.exists() { "is no directory" } else { "does not exist" };
             return Err(Failure::bad(format!(
                 "{} {what}; name the directory with the manifests",
-                args.dir.display()
+                dir.display()
             )));
         }
-        let outbox = SqliteOutbox::open(input::state_file(args.state.as_deref(), &args.dir)?, Access::Owner)?;
+        let outbox = SqliteOutbox::open(input::state_file(args.state.as_deref(), dir)?, Access::Owner)?;
         let outbox = Arc::new(outbox);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
@@ -124,8 +93,9 @@ impl<'a> Runner<'a> {
         let empty = builder.build(&input::base_input(), None, &reporter);
         Ok(Runner {
             args,
+            dir,
             config_args,
-            directory: Directory::new(&args.dir),
+            directory: Directory::new(dir),
             world: World::default(),
             outbox,
             clock,
@@ -143,7 +113,9 @@ impl<'a> Runner<'a> {
     async fn run(mut self) -> Outcome {
         let first = self.outbox.get_state(BASELINE.0, BASELINE.1).await?.is_none();
         let silent = first && !self.args.once && !self.args.notify_existing;
-        self.health.serve(&[self.args.healthz_port, self.args.metrics_port]).await?;
+        self.health
+            .serve(&[self.args.healthz_port.unwrap_or(0), self.args.metrics_port.unwrap_or(0)])
+            .await?;
         self.health.count_dead_letters(self.outbox.clone());
         self.scan()?;
         // Even a directory without a ConfigMap has a configuration: the catalog.
@@ -160,7 +132,7 @@ impl<'a> Runner<'a> {
     }
 
     fn courier(&self) -> Courier {
-        let services = Services { active: self.active.subscribe() };
+        let services = Services { active: self.active.subscribe(), allowed: None };
         let options = CourierOptions {
             policies: delivery::policies(self.active.subscribe()),
             ..CourierOptions::default()
@@ -220,7 +192,7 @@ impl<'a> Runner<'a> {
         let courier = self.courier();
         let stopped = stop.clone();
         let courier = tokio::spawn(courier.run(async move { stopped.notified().await }));
-        tracing::info!(directory = %self.args.dir.display(), "watching");
+        tracing::info!(directory = %self.dir.display(), "watching");
         let mut interrupt = std::pin::pin!(interrupted());
         loop {
             tokio::select! {
@@ -337,19 +309,4 @@ fn stillborn(batch: &Batch) -> Vec<(Notice, String)> {
             Some((Notice { payload: Vec::new(), ..notice.clone() }, done.reason.clone()))
         })
         .collect()
-}
-
-/// Returns at Ctrl-C or SIGTERM.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut streams: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate()]
-        .into_iter()
-        .filter_map(|kind| signal(kind).ok())
-        .collect();
-    let Some(mut first) = streams.pop() else { return std::future::pending().await };
-    let Some(mut second) = streams.pop() else {
-        first.recv().await;
-        return;
-    };
-    tokio::select! { _ = first.recv() => {}, _ = second.recv() => {} }
 }

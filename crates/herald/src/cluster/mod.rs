@@ -1,0 +1,428 @@
+//! A cluster as the source: what a replica does from its start to its end.
+//!
+//! A replica takes part in the election; while it acts for something, it has a [`session::Session`], and a change of
+//! what it acts for ends one session and begins the next. Objects stream through a session and are not kept.
+
+mod configured;
+mod feeds;
+mod fetch;
+mod index;
+mod prune;
+mod record;
+mod related;
+mod session;
+mod settling;
+
+use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use herald_outbox::{Clock, Courier, CourierOptions, HandleCache, Outbox, SystemClock};
+use herald_sources::kubernetes::{
+    annotate::{ApiResource, KubeAnnotations, PatchOptions, StatePatcher},
+    client::{Connection, ConnectionOptions, connect},
+    event_writer::{EventWriter, KubeEvents},
+    limit::RequestLimit,
+};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    cluster_events,
+    election::{ElectionArgs, Part, Patches, Scope},
+    failure::{Failure, Outcome},
+    input::{self, ConfigArgs},
+    operator::{Health, MetricsArgs, Requests},
+    pipeline::{
+        configuration::{Active, Builder},
+        deliver::Services,
+        delivery,
+        handles::{self, DurableHandles},
+        report::Reporter,
+    },
+};
+use feeds::{Feeds, Pulse, Reach};
+use record::Records;
+use session::{Session, Surroundings};
+use settling::Settling;
+
+/// Where the store keeps when this fleet first looked at the cluster.
+const BASELINE: (&str, &str) = ("meta", "baseline");
+
+/// Where the store keeps what it acted for last.
+const ACTED: (&str, &str) = ("meta", "acted");
+
+/// Where the lease keeps when the fleet first looked.
+const NOTE: &str = "herald.dev/baseline";
+
+/// Flags for a cluster.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct ClusterArgs {
+    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Watch the namespace of the configuration only
+    #[arg(long, env = "HERALD_NAMESPACED")]
+    namespaced: bool,
+    /// Watch only Rollouts with these labels
+    #[arg(long, value_name = "LABELS", env = "HERALD_SELECTOR")]
+    selector: Option<String>,
+    /// Watch only Rollouts with the label argo-rollouts.argoproj.io/controller-instance-id=ID
+    #[arg(long, value_name = "ID", env = "HERALD_INSTANCE_ID")]
+    instance_id: Option<String>,
+    /// Write the record of what was sent onto the Rollouts, as Argo Rollouts does
+    #[arg(long, value_name = "on|off", env = "HERALD_STATE_ANNOTATION", default_value = "on", value_parser = on_or_off)]
+    state_annotation: bool,
+    /// Write what the next leader has to know onto the Rollouts [default: on with an election]
+    #[arg(long, value_name = "on|off", env = "HERALD_CURSOR_ANNOTATION", value_parser = on_or_off)]
+    cursor_annotation: Option<bool>,
+    /// Requests a second that write to the API server; 0 is no limit
+    #[arg(long, value_name = "N", env = "HERALD_QPS", default_value_t = 40.0)]
+    qps: f64,
+    /// So many of them at once after a rest
+    #[arg(long, value_name = "N", env = "HERALD_BURST", default_value_t = 80)]
+    burst: u32,
+    /// At the end, what is on its way may take so many seconds
+    #[arg(long, value_name = "SECONDS", env = "HERALD_GRACE_PERIOD", default_value_t = 25)]
+    grace_period: u64,
+    #[command(flatten)]
+    election: ElectionArgs,
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err("write on or off".into()),
+    }
+}
+
+/// What a run has beside the flags for a cluster.
+pub(crate) struct RunOptions<'a> {
+    pub(crate) cluster: &'a ClusterArgs,
+    pub(crate) config: &'a ConfigArgs,
+    pub(crate) metrics: &'a MetricsArgs,
+    pub(crate) healthz_port: u16,
+    pub(crate) metrics_port: u16,
+    pub(crate) notify_existing: bool,
+    pub(crate) json: bool,
+}
+
+struct Fleet<'a> {
+    options: &'a RunOptions<'a>,
+    connection: Connection,
+    home: String,
+    reach: Reach,
+    outbox: Arc<dyn Outbox>,
+    clock: Arc<dyn Clock>,
+    builder: Builder,
+    active: watch::Sender<Arc<Active>>,
+    reporter: Arc<Reporter>,
+    health: Arc<Health>,
+    limit: Arc<RequestLimit>,
+    events: Arc<EventWriter>,
+    pulse: Pulse,
+}
+
+/// Runs until it is interrupted.
+pub(crate) async fn run(
+    options: &RunOptions<'_>,
+    outbox: Arc<dyn Outbox>,
+    interrupted: impl Future<Output = ()>,
+) -> Outcome {
+    let args = options.cluster;
+    let connection =
+        connect(&ConnectionOptions { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() })
+            .await
+            .map_err(|error| Failure::unreachable(error.to_string()))?;
+    let home = home(options.config.namespace.as_deref(), &connection);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
+    let metrics = options.metrics.metrics();
+    let reporter = Arc::new(Reporter::counting(options.json, metrics.clone()));
+    let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
+        .observed_by(Arc::new(Requests(metrics.clone())));
+    let empty = builder.build(&input::base_input(), None, &Reporter::quiet());
+    let health = Health::new(reporter.clone(), metrics.clone());
+    health.serve(&[options.healthz_port, options.metrics_port]).await?;
+    health.count_dead_letters(outbox.clone());
+    let limit = Arc::new(RequestLimit::new(args.qps, args.burst));
+    let store = Arc::new(KubeEvents::new(connection.client.clone(), limit.clone()));
+    let active = watch::Sender::new(Arc::new(empty));
+    let secrets = active.subscribe();
+    let clean = Arc::new(move |text: &str| secrets.borrow().redactor.clean(text));
+    let events = Arc::new(EventWriter::start(store, &herald_sources::lease::identity(), clean));
+    let known = |kind: &str| (kind == "Rollout").then(|| "argoproj.io/v1alpha1".to_owned());
+    health.tell_given_up(cluster_events::given_up(events.clone(), known));
+    let part = args.election.join(connection.client.clone(), &home, &metrics)?;
+    let pulse = Pulse::new(metrics);
+    tracing::info!(
+        server = connection.server,
+        namespace = if args.namespaced { home.as_str() } else { "all" },
+        configuration = home,
+        "watching Rollouts"
+    );
+    let reach = Reach {
+        namespace: args.namespaced.then(|| home.clone()),
+        labels: labels(args),
+        home: home.clone(),
+        others: Vec::new(),
+    };
+    let fleet = Fleet {
+        options,
+        connection,
+        home,
+        reach,
+        outbox,
+        clock,
+        builder,
+        active,
+        reporter,
+        health,
+        limit,
+        events,
+        pulse,
+    };
+    let result = fleet.take_part(part, interrupted).await;
+    handles.flush().await?;
+    result
+}
+
+/// The namespace of the configuration.
+fn home(named: Option<&str>, connection: &Connection) -> String {
+    let pod = std::env::var("POD_NAMESPACE").ok().filter(|name| !name.is_empty());
+    match (named, pod) {
+        (Some(named), _) => named.to_owned(),
+        (None, Some(pod)) => pod,
+        (None, None) if connection.in_cluster => connection.namespace.clone(),
+        (None, None) => "argo-rollouts".to_owned(),
+    }
+}
+
+fn labels(args: &ClusterArgs) -> Option<String> {
+    let instance =
+        args.instance_id.as_ref().map(|id| format!("argo-rollouts.argoproj.io/controller-instance-id={id}"));
+    let all: Vec<String> = args.selector.clone().into_iter().chain(instance).collect();
+    (!all.is_empty()).then(|| all.join(","))
+}
+
+impl Fleet<'_> {
+    /// Acts whenever it is our turn, until the interruption.
+    async fn take_part(&self, mut part: Part, interrupted: impl Future<Output = ()>) -> Outcome {
+        let mut interrupted = std::pin::pin!(interrupted);
+        loop {
+            let scope = part.scope();
+            if scope == Scope::None {
+                // A standby is ready to take over.
+                self.health.is_ready();
+                tokio::select! {
+                    () = &mut interrupted => break,
+                    () = part.changed() => continue,
+                }
+            }
+            let (over, is_over) = tokio::sync::oneshot::channel::<()>();
+            let fence = part.fence();
+            let acting = self.act(scope.clone(), &part, fence, async {
+                let _ = is_over.await;
+            });
+            let mut acting = std::pin::pin!(acting);
+            let mut over = Some(over);
+            let mut leaving = false;
+            let mut watching = part.watch();
+            let result = loop {
+                tokio::select! {
+                    result = &mut acting => break result,
+                    () = &mut interrupted, if !leaving => {
+                        leaving = true;
+                        tracing::info!("ending: what is on its way is finished");
+                        drop(over.take());
+                    }
+                    () = watching.changed(), if over.is_some() => {
+                        if watching.scope() != scope {
+                            tracing::info!("what this replica acts for has changed");
+                            drop(over.take());
+                        }
+                    }
+                }
+            };
+            result?;
+            if leaving {
+                break;
+            }
+        }
+        part.release().await;
+        tracing::info!("ended");
+        Ok(())
+    }
+
+    async fn act(
+        &self,
+        scope: Scope,
+        part: &Part,
+        fence: crate::election::Allowed,
+        end: impl Future<Output = ()>,
+    ) -> Outcome {
+        let args = self.options.cluster;
+        let acted = Acted::of(&scope);
+        let former = self.state(ACTED).await?;
+        // With an election, somebody else may have acted since we did.
+        let handover = acted.as_ref().is_some_and(|acted| !acted.follows(former.as_deref()));
+        let own = self.state(BASELINE).await?.and_then(|text| text.parse::<Timestamp>().ok());
+        let noted = part.noted(NOTE).and_then(|text| text.parse::<Timestamp>().ok());
+        let baseline = match (own, noted) {
+            (Some(own), Some(noted)) => Some(own.min(noted)),
+            (own, noted) => own.or(noted),
+        };
+        let elected = acted.is_some();
+        let client = self.connection.client.clone();
+        let patcher = Arc::new(StatePatcher::start(
+            Arc::new(KubeAnnotations::new(client.clone(), self.limit.clone())),
+            PatchOptions {
+                allowed: {
+                    let fence = fence.clone();
+                    Arc::new(move |target| fence.holds(&target.uid))
+                },
+                observer: Arc::new(Patches(self.health.metrics().clone())),
+                ..PatchOptions::default()
+            },
+        ));
+        let resource = Arc::new(ApiResource {
+            group: "argoproj.io".into(),
+            version: "v1alpha1".into(),
+            api_version: "argoproj.io/v1alpha1".into(),
+            kind: "Rollout".into(),
+            plural: "rollouts".into(),
+        });
+        let with_cursor = args.cursor_annotation.unwrap_or(elected);
+        let records = args.state_annotation.then(|| Records::new(patcher.clone(), resource, with_cursor));
+        let (settle, settled) = mpsc::unbounded_channel();
+        let misconfigured = |uid: &str, message: &str| {
+            let name = herald_core::config::CONFIG_MAP;
+            cluster_events::misconfigured(&self.events, "ConfigMap", &self.home, name, uid, message);
+        };
+        let around = Surroundings {
+            client: client.clone(),
+            outbox: self.outbox.clone(),
+            builder: &self.builder,
+            active: &self.active,
+            reporter: self.reporter.clone(),
+            health: self.health.clone(),
+            config_args: self.options.config,
+            home: self.home.clone(),
+            scope,
+            handover,
+            baseline,
+            notify_existing: self.options.notify_existing,
+            misconfigured: &misconfigured,
+        };
+        let feeds = Feeds::new(client, self.reach.clone(), self.pulse.clone());
+        let mut session = Session::new(around, feeds, settled, records);
+
+        let (stop, stopped) = watch::channel(false);
+        let courier = Courier::new(
+            self.outbox.clone(),
+            Arc::new(Services { active: self.active.subscribe(), allowed: Some(fence) }),
+            self.clock.clone(),
+            CourierOptions {
+                policies: delivery::policies(self.active.subscribe()),
+                grace: Duration::from_secs(self.options.cluster.grace_period),
+                ..CourierOptions::default()
+            },
+        )
+        .observed_by(Arc::new(Settling { health: self.health.clone(), settle }));
+        let mut waiting = Some((courier, stopped));
+        let mut running = None;
+        let mut begin = || {
+            if let Some((courier, mut stopped)) = waiting.take() {
+                running = Some(tokio::spawn(courier.run(async move {
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                })));
+            }
+        };
+        // What others may have delivered meanwhile is sorted out before anything is delivered.
+        if !handover {
+            begin();
+        }
+        let began = Timestamp::now();
+        let (first, looked) = tokio::sync::oneshot::channel();
+        let mut first = Some(first);
+        let noting = async {
+            if looked.await.is_ok() {
+                self.health.is_ready();
+                if own.is_none() {
+                    Session::note_baseline(&*self.outbox, BASELINE, baseline.unwrap_or(began)).await?;
+                }
+                if noted.is_none() {
+                    part.note(NOTE, &baseline.unwrap_or(began).to_string()).await;
+                }
+                if let Some(acted) = &acted {
+                    self.remember(ACTED, &acted.text()).await?;
+                }
+            }
+            pending::<Outcome>().await
+        };
+        let result = {
+            let running = session.run(end, || {
+                begin();
+                if let Some(first) = first.take() {
+                    let _ = first.send(());
+                }
+            });
+            tokio::select! {
+                result = running => result,
+                result = noting => result,
+            }
+        };
+        let _ = stop.send(true);
+        if let Some(running) = running {
+            let report = running.await.map_err(|e| Failure::bad(format!("the courier failed: {e}")))?;
+            tracing::info!(delivered = report.delivered, waiting = report.waiting, "deliveries paused");
+        }
+        session.settle_all();
+        let unwritten = patcher.flush(Duration::from_secs(5)).await;
+        if unwritten > 0 {
+            tracing::warn!("{unwritten} records could not be written onto their Rollouts in time");
+        }
+        result
+    }
+
+    async fn state(&self, key: (&str, &str)) -> Result<Option<String>, Failure> {
+        let bytes = self.outbox.get_state(key.0, key.1).await?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    async fn remember(&self, key: (&str, &str), text: &str) -> Outcome {
+        use herald_outbox::{Batch, StateEntry};
+        let entry = StateEntry { scope: key.0.into(), key: key.1.into(), value: text.as_bytes().to_vec() };
+        self.outbox.commit(Batch { put_state: vec![entry], ..Batch::default() }).await?;
+        Ok(())
+    }
+}
+
+/// What a replica acted for, with the terms: who acts next for the same in the next term knows what there is to know.
+struct Acted(std::collections::BTreeMap<u32, i32>);
+
+impl Acted {
+    /// `None` without an election.
+    fn of(scope: &Scope) -> Option<Acted> {
+        match scope {
+            Scope::All { term: 0 } | Scope::None => None,
+            Scope::All { term } => Some(Acted([(0, *term)].into())),
+            Scope::Some(set) => Some(Acted(set.held.clone())),
+        }
+    }
+
+    /// Whether nobody else acted in between for anything of this.
+    fn follows(&self, former: Option<&str>) -> bool {
+        let former: std::collections::BTreeMap<u32, i32> =
+            former.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        self.0.iter().all(|(shard, term)| former.get(shard).is_some_and(|old| *term <= old + 1))
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}

@@ -1,0 +1,132 @@
+//! What is written onto Rollouts: the record of what was sent, once it was accepted, and with several replicas what
+//! the next leader has to know.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use herald_core::state::{ANNOTATION, State};
+use herald_sources::kubernetes::annotate::{ApiResource, StatePatcher, Target};
+
+use crate::pipeline::engine::{CURSOR, Known};
+
+struct Open {
+    namespace: String,
+    name: String,
+    uid: String,
+    /// Notices that wait for their receivers, with their keys in the record.
+    waiting: BTreeMap<String, String>,
+    /// The record with them.
+    sent: String,
+    /// The record as it stands on the object.
+    noticed: String,
+    cursor: Option<String>,
+}
+
+/// The records that differ from what stands on the objects.
+pub(super) struct Records {
+    patcher: Arc<StatePatcher>,
+    resource: Arc<ApiResource>,
+    /// Whether the cursor is written, too.
+    with_cursor: bool,
+    open: HashMap<String, Open>,
+    /// What we wrote last, until it is seen.
+    written: HashMap<String, String>,
+}
+
+impl Records {
+    pub(super) fn new(patcher: Arc<StatePatcher>, resource: Arc<ApiResource>, with_cursor: bool) -> Records {
+        Records { patcher, resource, with_cursor, open: HashMap::new(), written: HashMap::new() }
+    }
+
+    /// What we wrote last, if it was not seen yet.
+    pub(super) fn written(&self, name: &str) -> Option<&str> {
+        self.written.get(name).map(String::as_str)
+    }
+
+    /// A look was committed; `notices` are those that it made due, with their keys.
+    ///
+    /// `stands` is the cursor that the object carries.
+    pub(super) fn looked(
+        &mut self,
+        name: &str,
+        uid: &str,
+        known: &Known,
+        notices: Vec<(String, String)>,
+        stands: &str,
+    ) {
+        if self.written.get(name).is_some_and(|written| *written == known.noticed) {
+            self.written.remove(name);
+        }
+        let open = self.open.entry(name.to_owned()).or_insert_with(|| Open {
+            namespace: known.namespace.clone(),
+            name: known.name.clone(),
+            uid: uid.to_owned(),
+            waiting: BTreeMap::new(),
+            sent: String::new(),
+            noticed: String::new(),
+            cursor: None,
+        });
+        uid.clone_into(&mut open.uid);
+        open.sent.clone_from(&known.sent);
+        open.noticed.clone_from(&known.noticed);
+        let cursor = if self.with_cursor { known.for_the_next_leader() } else { None };
+        open.cursor = cursor.filter(|cursor| cursor != stands);
+        open.waiting.extend(notices);
+        self.write(name);
+    }
+
+    /// A notice was accepted, or given up: there is nothing to wait for.
+    pub(super) fn settled(&mut self, name: &str, id: &str) {
+        if let Some(open) = self.open.get_mut(name)
+            && open.waiting.remove(id).is_some()
+        {
+            self.write(name);
+        }
+    }
+
+    /// The notices that are waited for, with the names of their objects.
+    pub(super) fn waiting(&self) -> Vec<(String, String)> {
+        let ids = |(name, open): (&String, &Open)| {
+            open.waiting.keys().map(|id| (name.clone(), id.clone())).collect::<Vec<_>>()
+        };
+        self.open.iter().flat_map(ids).collect()
+    }
+
+    /// The object is gone.
+    pub(super) fn gone(&mut self, name: &str) {
+        self.open.remove(name);
+        self.written.remove(name);
+    }
+
+    fn write(&mut self, name: &str) {
+        let Some(open) = self.open.get(name) else { return };
+        let mut state = State::parse(&open.sent);
+        let noticed = State::parse(&open.noticed);
+        for key in open.waiting.values().filter(|key| noticed.sent_at(key).is_none()) {
+            state.forget(key);
+        }
+        let text = state.to_text().unwrap_or_default();
+        let last = self.written.get(name).unwrap_or(&open.noticed);
+        let cursor = open.cursor.clone().filter(|_| open.waiting.is_empty());
+        if text != *last || cursor.is_some() {
+            let mut annotations = Vec::new();
+            if text != *last {
+                annotations.push((ANNOTATION.to_owned(), (!text.is_empty()).then(|| text.clone())));
+                self.written.insert(name.to_owned(), text);
+            }
+            annotations.extend(cursor.map(|cursor| (CURSOR.to_owned(), Some(cursor))));
+            let target = Target {
+                resource: self.resource.clone(),
+                namespace: open.namespace.clone(),
+                name: open.name.clone(),
+                uid: open.uid.clone(),
+            };
+            self.patcher.wish(target, annotations);
+        }
+        if open.waiting.is_empty() {
+            self.open.remove(name);
+        }
+    }
+}

@@ -1,0 +1,578 @@
+//! What a replica does while it acts: objects stream in, are judged, and what is due is stored and delivered.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use herald_core::lifecycle::Subject;
+use herald_outbox::{Batch, Filter, Outbox, OutboxError, Outcome as Standing, StateEntry};
+use herald_sources::{
+    ObjectKey,
+    kubernetes::{Client, watch::Heard},
+};
+use herald_value::Value;
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    configured::Configured,
+    feeds::{Feed, Feeds},
+    fetch::Fetch,
+    index::{Index, Seen},
+    record::Records,
+    related::{Kind, Name, Related},
+};
+use crate::{
+    election::Scope,
+    failure::Failure,
+    input::ConfigArgs,
+    operator::Health,
+    pipeline::{
+        configuration::{Active, Builder},
+        engine::{CURSOR, Engine, Known, SCOPE},
+        look::{Look, Past, text},
+        report::Reporter,
+    },
+};
+
+/// How many looks go into one commit.
+const GROUP: usize = 64;
+
+/// Changes of what belongs to Rollouts are collected so long.
+const PATIENCE: Duration = Duration::from_millis(30);
+
+/// After a change of the configuration's objects, so long for others to follow.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// How often what is open is compared with the store.
+const RECONCILE: Duration = Duration::from_secs(20);
+
+/// Notices are settled: (namespace/name of the object, id).
+pub(super) type Settled = (String, String);
+
+/// Everything that a session needs from outside.
+pub(super) struct Surroundings<'a> {
+    pub(super) client: Client,
+    pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) builder: &'a Builder,
+    pub(super) active: &'a watch::Sender<Arc<Active>>,
+    pub(super) reporter: Arc<Reporter>,
+    pub(super) health: Arc<Health>,
+    pub(super) config_args: &'a ConfigArgs,
+    /// The namespace of the configuration.
+    pub(super) home: String,
+    /// What we act for.
+    pub(super) scope: Scope,
+    /// What others did before us has to be taken over from the objects.
+    pub(super) handover: bool,
+    /// When the fleet first looked; `None` if it never has.
+    pub(super) baseline: Option<Timestamp>,
+    /// Tells at the first look what is already true.
+    pub(super) notify_existing: bool,
+    /// Tells what is wrong with the ConfigMap, with its uid.
+    pub(super) misconfigured: &'a (dyn Fn(&str, &str) + Sync),
+}
+
+/// A session.
+pub(super) struct Session<'a> {
+    around: Surroundings<'a>,
+    feeds: Feeds,
+    hearing: mpsc::Receiver<(Feed, Heard)>,
+    settled: mpsc::UnboundedReceiver<Settled>,
+    records: Option<Records>,
+    configured: Configured,
+    index: Index,
+    related: Related,
+    /// Events that were not looked at yet.
+    events: HashMap<String, Vec<Value>>,
+    /// Rollouts to fetch and look at.
+    dirty: BTreeSet<String>,
+    /// Feeds whose first list is not complete.
+    waiting_for: HashSet<Feed>,
+    /// Notices of another time, until a look finds them due again.
+    left_over: HashSet<String>,
+    fetch: Fetch,
+    configure_at: Option<Instant>,
+    look_at_dirty: Option<Instant>,
+    synced: bool,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        around: Surroundings<'a>,
+        (feeds, hearing): (Feeds, mpsc::Receiver<(Feed, Heard)>),
+        settled: mpsc::UnboundedReceiver<Settled>,
+        records: Option<Records>,
+    ) -> Session<'a> {
+        let fetch = Fetch::new(around.client.clone());
+        Session {
+            around,
+            feeds,
+            hearing,
+            settled,
+            records,
+            configured: Configured::default(),
+            index: Index::default(),
+            related: Related::default(),
+            events: HashMap::new(),
+            dirty: BTreeSet::new(),
+            waiting_for: HashSet::new(),
+            left_over: HashSet::new(),
+            fetch,
+            configure_at: None,
+            look_at_dirty: None,
+            synced: false,
+        }
+    }
+
+    /// Runs until `end`; `first` is called once everything was looked at.
+    pub(super) async fn run(
+        &mut self,
+        end: impl Future<Output = ()>,
+        mut first: impl FnMut(),
+    ) -> Result<(), Failure> {
+        if self.around.handover {
+            self.take_stock().await?;
+        }
+        for feed in [Feed::ConfigMap, Feed::Secret, Feed::MoreConfig] {
+            self.begin(feed);
+        }
+        let mut end = std::pin::pin!(end);
+        let mut reconcile = tokio::time::interval(RECONCILE);
+        let mut batch = Vec::new();
+        loop {
+            let wake = [self.configure_at, self.look_at_dirty, self.index.next()].into_iter().flatten().min();
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = &mut end => return Ok(()),
+                count = self.hearing.recv_many(&mut batch, GROUP) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    let result = self.hear(&mut batch).await;
+                    self.told(result);
+                    if self.synced {
+                        first();
+                    }
+                }
+                Some((name, id)) = self.settled.recv() => {
+                    if let Some(records) = &mut self.records {
+                        records.settled(&name, &id);
+                    }
+                }
+                _ = reconcile.tick() => {
+                    let result = self.reconcile().await;
+                    self.told(result);
+                }
+                () = sleep => {
+                    let now = Instant::now();
+                    if self.configure_at.is_some_and(|at| at <= now) {
+                        self.configure_at = None;
+                        self.configure()?;
+                        if self.synced {
+                            // A new configuration may have something to say about what didn't change.
+                            self.feeds.again.notify_one();
+                        }
+                    }
+                    let due = self.index.due(now);
+                    self.dirty.extend(due);
+                    let result = self.look_at_dirty().await;
+                    self.told(result);
+                }
+            }
+        }
+    }
+
+    /// What can't be stored now is looked at again: nothing was recorded of it.
+    fn told(&mut self, result: Result<(), OutboxError>) {
+        if let Err(error) = result {
+            self.around.reporter.problem(&error.to_string());
+            self.feeds.again.notify_one();
+        }
+    }
+
+    fn begin(&mut self, feed: Feed) {
+        self.waiting_for.insert(feed);
+        self.feeds.open(feed);
+    }
+
+    fn configure(&mut self) -> Result<(), Failure> {
+        let around = &self.around;
+        let input = self.configured.input(around.config_args, &around.home, &around.reporter)?;
+        let earlier = around.active.borrow().config.clone();
+        let active = around.builder.build(&input, Some(&earlier), &around.reporter);
+        if let Some(uid) = self.configured.uid() {
+            for problem in &active.problems {
+                (around.misconfigured)(uid, problem);
+            }
+        }
+        around.active.send_replace(Arc::new(active));
+        Ok(())
+    }
+
+    async fn hear(&mut self, batch: &mut Vec<(Feed, Heard)>) -> Result<(), OutboxError> {
+        let mut rollouts = Vec::new();
+        for (feed, heard) in batch.drain(..) {
+            let synced = matches!(heard, Heard::Synced { .. });
+            match feed {
+                Feed::ConfigMap | Feed::Secret | Feed::MoreConfig => {
+                    if self.configured.hear(feed, heard) {
+                        self.configure_at = Some(Instant::now() + SETTLING);
+                    }
+                }
+                Feed::Owned(kind) => self.hear_owned(kind, heard),
+                Feed::Events => self.hear_event(heard),
+                Feed::Rollouts | Feed::Other(_) => match heard {
+                    Heard::Listing => self.index.listing(),
+                    Heard::Listed(objects) => rollouts.extend(objects),
+                    Heard::Changed(object) => rollouts.push(object),
+                    Heard::Deleted(object) => {
+                        self.look(std::mem::take(&mut rollouts)).await?;
+                        self.deleted(&object).await?;
+                    }
+                    Heard::Synced { whole } => {
+                        self.look(std::mem::take(&mut rollouts)).await?;
+                        if whole {
+                            self.complete().await?;
+                        }
+                    }
+                },
+            }
+            if synced && self.waiting_for.remove(&feed) {
+                self.advance(feed).await;
+            }
+        }
+        self.look(rollouts).await
+    }
+
+    /// One thing after another: the configuration, what belongs to Rollouts, then the Rollouts themselves.
+    async fn advance(&mut self, feed: Feed) {
+        if !self.waiting_for.is_empty() {
+            return;
+        }
+        match feed {
+            Feed::ConfigMap | Feed::Secret | Feed::MoreConfig => {
+                self.configure_at = None;
+                if let Err(failure) = self.configure() {
+                    self.around.reporter.problem(&failure.message);
+                }
+                for kind in [Kind::ReplicaSet, Kind::AnalysisRun, Kind::Experiment] {
+                    self.begin(Feed::Owned(kind));
+                }
+            }
+            Feed::Owned(_) => self.begin(Feed::Rollouts),
+            Feed::Rollouts => {
+                self.related.keep(|(namespace, name)| self.index.subscribed(&format!("{namespace}/{name}")));
+                self.synced = true;
+                self.feeds.open(Feed::Events);
+            }
+            Feed::Events | Feed::Other(_) => {}
+        }
+    }
+
+    fn hear_owned(&mut self, kind: Kind, heard: Heard) {
+        match heard {
+            Heard::Listing => self.related.listing(kind),
+            Heard::Listed(objects) => {
+                for object in &objects {
+                    let concerned = self.put(kind, object);
+                    self.concern(concerned);
+                }
+            }
+            Heard::Synced { whole: true } => {
+                for name in self.related.synced(kind) {
+                    self.concern(Some(name));
+                }
+            }
+            Heard::Synced { whole: false } => {}
+            Heard::Changed(object) => {
+                let concerned = self.put(kind, &object);
+                self.concern(concerned);
+            }
+            Heard::Deleted(object) => {
+                let concerned = self.related.delete(&object);
+                self.concern(concerned);
+            }
+        }
+    }
+
+    /// Keeps an object, unless its Rollout has no subscription.
+    fn put(&mut self, kind: Kind, object: &Value) -> Option<Name> {
+        let name = self.related.put(kind, object);
+        match &name {
+            Some((namespace, rollout)) if self.synced => {
+                let key = format!("{namespace}/{rollout}");
+                if !self.index.subscribed(&key) {
+                    self.related.delete(object);
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        name
+    }
+
+    fn hear_event(&mut self, heard: Heard) {
+        let events = match heard {
+            Heard::Listed(events) => events,
+            Heard::Changed(event) => vec![event],
+            _ => return,
+        };
+        for event in events {
+            let about = event.get("involvedObject").or_else(|| event.get("regarding"));
+            let Some(about) = about else { continue };
+            let name = (text(about, &["namespace"]).to_owned(), text(about, &["name"]).to_owned());
+            let key = format!("{}/{}", name.0, name.1);
+            if self.index.subscribed(&key) {
+                self.events.entry(key).or_default().push(event);
+                self.concern(Some(name));
+            }
+        }
+    }
+
+    /// Something that belongs to a Rollout changed.
+    fn concern(&mut self, name: Option<Name>) {
+        let Some((namespace, name)) = name else { return };
+        let key = format!("{namespace}/{name}");
+        if self.synced && self.index.subscribed(&key) {
+            self.dirty.insert(key);
+            self.look_at_dirty.get_or_insert(Instant::now() + PATIENCE);
+        }
+    }
+
+    /// Fetches the Rollouts that something happened around, and looks at them.
+    async fn look_at_dirty(&mut self) -> Result<(), OutboxError> {
+        self.look_at_dirty = None;
+        while let Some(key) = self.dirty.pop_first() {
+            let mut group = vec![key];
+            while group.len() < GROUP
+                && let Some(key) = self.dirty.pop_first()
+            {
+                group.push(key);
+            }
+            let found = self.fetch.rollouts(&group).await;
+            for key in found.later {
+                self.dirty.insert(key);
+                self.look_at_dirty.get_or_insert(Instant::now() + Duration::from_secs(1));
+            }
+            self.look(found.objects).await?;
+            if self.look_at_dirty.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at Rollouts and stores what follows.
+    async fn look(&mut self, objects: Vec<Value>) -> Result<(), OutboxError> {
+        for group in objects.chunks(GROUP) {
+            self.look_at(group).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at(&mut self, group: &[Value]) -> Result<(), OutboxError> {
+        let active = self.around.active.borrow().clone();
+        let silent = self.around.baseline.is_none() && !self.around.notify_existing && !self.synced;
+        // What is there at a first look that tells everything has no past.
+        let since = self.around.baseline.filter(|_| !self.around.notify_existing || self.synced);
+        let engine = Engine {
+            config: &active.config,
+            outbox: &*self.around.outbox,
+            reporter: &self.around.reporter,
+            now: Timestamp::now(),
+        };
+        let mut all = Batch::default();
+        let mut looked = Vec::with_capacity(group.len());
+        for object in group {
+            let uid = text(object, &["metadata", "uid"]);
+            let key = ObjectKey {
+                kind: text(object, &["kind"]).to_owned(),
+                namespace: text(object, &["metadata", "namespace"]).to_owned(),
+                name: text(object, &["metadata", "name"]).to_owned(),
+            };
+            let name = format!("{}/{}", key.namespace, key.name);
+            let version = text(object, &["metadata", "resourceVersion"]).parse().unwrap_or(0);
+            if self.index.see(&name, uid, version) == Seen::Older || !self.around.scope.contains(uid) {
+                continue;
+            }
+            let subscribed = crate::pipeline::assess::subscribed(&active.config, object);
+            let news = subscribed && !self.index.subscribe(&name, subscribed);
+            if news && self.synced {
+                for (kind, owned) in self.fetch.belongings(&key.namespace, uid).await {
+                    self.related.put(kind, &owned);
+                }
+            }
+            let workload = if subscribed { self.fetch.workload(object).await } else { None };
+            let belongings = self.related.of(uid);
+            let events = self.events.remove(&name).unwrap_or_default();
+            let look = Look {
+                key: &key,
+                rollout: Subject::Present(object),
+                previous: None,
+                replica_sets: belongings.replica_sets,
+                analysis_runs: belongings.analysis_runs,
+                experiments: belongings.experiments,
+                events: events.iter().collect(),
+                workload: workload.as_ref(),
+                file: None,
+                past: Past {
+                    since,
+                    cluster: true,
+                    written: self.records.as_ref().and_then(|records| records.written(&name)),
+                    handover: self.around.handover && !self.synced,
+                },
+            };
+            let weighed = engine.look(&look, silent).await?;
+            for notice in &weighed.batch.enqueue {
+                self.left_over.remove(&notice.id);
+            }
+            all.enqueue.extend(weighed.batch.enqueue);
+            all.put_state.extend(weighed.batch.put_state);
+            all.delete_state.extend(weighed.batch.delete_state);
+            all.done.extend(weighed.batch.done);
+            let cursor = text(object, &["metadata", "annotations", CURSOR]).to_owned();
+            looked.push((name, uid.to_owned(), weighed.next_look, weighed.known, weighed.recorded, cursor));
+        }
+        if all == Batch::default() {
+            return Ok(());
+        }
+        let stillborn: Vec<_> = all.done.iter().map(|done| (done.id.clone(), done.reason.clone())).collect();
+        for (id, reason) in &stillborn {
+            if let Some(notice) = all.enqueue.iter().find(|notice| notice.id == *id) {
+                self.around.health.stillborn(notice, reason);
+            }
+        }
+        let (now, instant) = (engine.now, Instant::now());
+        let new: HashSet<String> = self.around.outbox.commit(all).await?.into_iter().collect();
+        for (name, uid, next_look, known, mut recorded, cursor) in looked {
+            let wait = next_look.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+            self.index.look_at(&name, wait.and_then(|wait| instant.checked_add(wait)));
+            if let (Some(records), Some(known)) = (&mut self.records, &known) {
+                recorded.retain(|(id, _)| new.contains(id));
+                records.looked(&name, &uid, known, recorded, &cursor);
+            }
+        }
+        Ok(())
+    }
+
+    /// A Rollout is gone; as it was last.
+    async fn deleted(&mut self, object: &Value) -> Result<(), OutboxError> {
+        let name =
+            format!("{}/{}", text(object, &["metadata", "namespace"]), text(object, &["metadata", "name"]));
+        self.gone(&name, Some(object)).await
+    }
+
+    async fn gone(&mut self, name: &str, last: Option<&Value>) -> Result<(), OutboxError> {
+        let Some((namespace, short)) = name.split_once('/') else { return Ok(()) };
+        let active = self.around.active.borrow().clone();
+        let engine = Engine {
+            config: &active.config,
+            outbox: &*self.around.outbox,
+            reporter: &self.around.reporter,
+            now: Timestamp::now(),
+        };
+        let key = ObjectKey { kind: "Rollout".into(), namespace: namespace.into(), name: short.into() };
+        let look = Look {
+            key: &key,
+            rollout: Subject::Deleted(last),
+            previous: None,
+            replica_sets: Vec::new(),
+            analysis_runs: Vec::new(),
+            experiments: Vec::new(),
+            events: Vec::new(),
+            workload: None,
+            file: None,
+            past: Past { since: self.around.baseline, cluster: true, written: None, handover: false },
+        };
+        let weighed = engine.look(&look, false).await?;
+        self.around.outbox.commit(weighed.batch).await?;
+        self.index.remove(name);
+        self.events.remove(name);
+        self.around.health.metrics().deleted(namespace, short);
+        if let Some(records) = &mut self.records {
+            records.gone(name);
+        }
+        Ok(())
+    }
+
+    /// A list of the Rollouts is complete: what is not in it is gone, and so is what a former run knew.
+    async fn complete(&mut self) -> Result<(), OutboxError> {
+        let mut missing = self.index.missing();
+        if !self.synced {
+            for (_, value) in self.around.outbox.list_state(SCOPE).await? {
+                let Ok(known) = serde_json::from_slice::<Known>(&value) else { continue };
+                let name = format!("{}/{}", known.namespace, known.name);
+                if !self.index.contains(&name) {
+                    missing.push(name);
+                }
+            }
+        }
+        for name in missing {
+            self.gone(&name, None).await?;
+        }
+        if !self.left_over.is_empty() {
+            self.drop_left_over().await?;
+        }
+        self.around.health.metrics().watched("rollouts", self.index.len());
+        Ok(())
+    }
+
+    /// Before others' work is taken over: what we had not delivered when they began may have been delivered by them.
+    async fn take_stock(&mut self) -> Result<(), OutboxError> {
+        let filter = Filter { outcome: Some(Standing::Pending), ..Filter::default() };
+        let waiting = self.around.outbox.list(filter).await?;
+        self.left_over = waiting.into_iter().map(|entry| entry.notice.id.to_string()).collect();
+        Ok(())
+    }
+
+    /// What no look found due again was seen to by others: their record on the object says so.
+    async fn drop_left_over(&mut self) -> Result<(), OutboxError> {
+        for id in std::mem::take(&mut self.left_over) {
+            let filter = Filter { id: Some(id), outcome: Some(Standing::Pending), ..Filter::default() };
+            self.around.outbox.drop_notices(filter, Timestamp::now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Notices that ended without being attempted (muted, part of a digest, dropped by a person) are settled, too.
+    async fn reconcile(&mut self) -> Result<(), OutboxError> {
+        let Some(records) = &mut self.records else { return Ok(()) };
+        for (name, id) in records.waiting() {
+            let standing = self.around.outbox.show(&id).await?.map(|entry| entry.outcome);
+            if standing != Some(Standing::Pending) {
+                records.settled(&name, &id);
+            }
+        }
+        Ok(())
+    }
+
+    /// After the end: what the courier still delivered is written.
+    pub(super) fn settle_all(&mut self) {
+        while let Ok((name, id)) = self.settled.try_recv() {
+            if let Some(records) = &mut self.records {
+                records.settled(&name, &id);
+            }
+        }
+    }
+
+    /// Notes that the cluster was looked at for the first time.
+    pub(super) async fn note_baseline(
+        outbox: &dyn Outbox,
+        key: (&str, &str),
+        at: Timestamp,
+    ) -> Result<(), OutboxError> {
+        let entry = StateEntry { scope: key.0.into(), key: key.1.into(), value: at.to_string().into_bytes() };
+        outbox.commit(Batch { put_state: vec![entry], ..Batch::default() }).await.map(drop)
+    }
+}
