@@ -33,7 +33,7 @@ pub(crate) struct Known {
     pub(super) cursor: Option<Cursor>,
     /// Which Kubernetes Events were heard.
     #[serde(default)]
-    events: Option<EventRecord>,
+    pub(super) events: Option<EventRecord>,
     /// The record of what was sent, as the annotation writes it.
     #[serde(default)]
     pub(crate) sent: String,
