@@ -37,13 +37,18 @@ impl Redactor {
         values.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
-    /// Adds what is secret in a URL that is a credential by itself: its path segments and query.
+    /// Adds what is secret in a URL that is a credential by itself: all after the host, and of that the values of
+    /// the query and such segments of the path as look like no words.
     pub fn add_url(&self, url: &str) {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        if let Some(at) = rest.find(['/', '?'])
-            && let Some(secret) = rest.get(at + 1..)
+        let Some(secret) = rest.find(['/', '?']).and_then(|at| rest.get(at + 1..)) else { return };
+        self.add(secret);
+        let (path, query) = secret.split_once('?').unwrap_or((secret, ""));
+        let random = |segment: &&str| segment.len() >= 8 && segment.contains(|c: char| c.is_ascii_digit());
+        path.split('/').filter(random).for_each(|segment| self.add(segment));
+        for (_, value) in url::form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| value.len() >= 8)
         {
-            self.add(secret);
+            self.add(&value);
         }
     }
 

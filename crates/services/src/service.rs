@@ -134,6 +134,11 @@ impl Context {
         self.environment.redactor.add(value);
     }
 
+    /// The same for a URL that is a credential by itself, such as that of a chat's webhook.
+    pub fn secret_url(&self, url: &str) {
+        self.environment.redactor.add_url(url);
+    }
+
     /// The handles of earlier messages; their keys name this instance.
     pub fn handles(&self) -> Arc<SharedHandles> {
         self.environment.handles.clone()

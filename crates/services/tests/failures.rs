@@ -2,10 +2,13 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use common::{File, MESSAGE, environment, send};
-use herald_services::{Environment, Reason, Registry, SendError};
+use herald_services::{Environment, Reason, Registry, SendError, http::HttpFactory};
 use herald_testkit::{
     http::{Answer, Recorder},
     tls,
@@ -70,6 +73,32 @@ async fn every_service_classifies_every_failure() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[tokio::test]
+async fn every_service_refuses_an_unknown_certificate() {
+    let registry = Registry::standard();
+    for case in samples(&registry) {
+        let name = case["type"].as_str().expect("a type");
+        let recorder = Recorder::start_tls().await;
+        let environment = Environment {
+            http: Arc::new(HttpFactory::default().with_tls_intercept(recorder.address())),
+            ..Environment::default()
+        };
+        let template = case["template"].as_str().unwrap_or(MESSAGE);
+        let mut case = case.clone();
+        case["options"]["requestTimeout"] = json!("10s");
+        let error = send(&registry, &environment, &case, template).await.expect_err(name);
+        assert_eq!(error.reason, Reason::Untrusted, "{name}: {error}");
+        let text = error.to_string();
+        assert!(text.starts_with(name) && text.contains("certificate is not trusted"), "{text}");
+        assert_eq!(recorder.requests().len(), 0, "{name}");
+        case["options"]["caBundle"] = json!(tls::CA_PEM);
+        if let Err(error) = send(&registry, &environment, &case, template).await {
+            assert_ne!(error.reason, Reason::Untrusted, "{name}: {error}");
+        }
+        assert!(!recorder.requests().is_empty(), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -160,7 +189,7 @@ async fn connections_stay_within_the_limit() {
     let options = herald_core::yaml::parse(&options).expect("options");
     let instance = registry.build("webhook", "hook", &options, &Environment::default()).expect("an instance");
     let mut sends = tokio::task::JoinSet::new();
-    for _ in 0..2_000 {
+    for _ in 0..10_000 {
         let instance = instance.clone();
         sends.spawn(async move {
             let notification = herald_core::notification::Notification::default();
@@ -178,7 +207,7 @@ async fn connections_stay_within_the_limit() {
     while let Some(result) = sends.join_next().await {
         result.expect("no panic").expect("delivered");
     }
-    assert_eq!(recorder.requests().len(), 2_000);
+    assert_eq!(recorder.requests().len(), 10_000);
     let (total, peak) = recorder.connections();
     assert!(peak <= 8, "{peak} connections at once, {total} in all");
 }

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use reqwest::{
 };
 use tracing::Instrument;
 
-use super::{Call, HttpClient, guard::Refused};
+use super::{Call, HttpClient, Kept, guard::Refused};
 use crate::failure::{Reason, SendError};
 
 /// More of an answer is not read; it is cut there, and the connection is given up.
@@ -134,13 +135,21 @@ impl Request {
         if shared.guard.as_ref().is_some_and(|guard| guard.forbids_host(&self.url)) {
             return Err(SendError::misconfigured(Refused.to_string()));
         }
+        if let Some(keeper) = &shared.keeper {
+            let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let headers = self.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+            let (method, url) = (self.method.to_string(), self.url.to_string());
+            let kept = Kept { method, url, headers, body: self.body };
+            keeper.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+            return Ok(Reply { status: 200, headers: HeaderMap::new(), body: b"{\"ok\":true}".to_vec() });
+        }
         let host = format!(
             "{}:{}",
             self.url.host_str().unwrap_or_default(),
             self.url.port_or_known_default().unwrap_or(0)
         );
-        if let Some(address) = shared.intercept {
-            self.intercept(address)?;
+        if let Some(intercept) = shared.intercept {
+            self.intercept(intercept)?;
         }
         let client = shared.client()?;
         // Held until the answer is read, when the connection is free again. A closed semaphore can't be: none is.
@@ -165,13 +174,13 @@ impl Request {
         Ok(reply)
     }
 
-    fn intercept(&mut self, address: std::net::SocketAddr) -> Result<(), SendError> {
+    fn intercept(&mut self, to: super::Intercept) -> Result<(), SendError> {
         let original = HeaderValue::from_str(self.url.as_str());
         let rewritten = self
             .url
-            .set_scheme("http")
-            .and_then(|()| self.url.set_ip_host(address.ip()))
-            .and_then(|()| self.url.set_port(Some(address.port())));
+            .set_scheme(to.scheme)
+            .and_then(|()| self.url.set_ip_host(to.address.ip()))
+            .and_then(|()| self.url.set_port(Some(to.address.port())));
         match (original, rewritten) {
             (Ok(original), Ok(())) => {
                 self.headers.insert("x-original-url", original);

@@ -54,12 +54,36 @@ pub trait Observer: Send + Sync {
     fn called(&self, call: &Call<'_>);
 }
 
+/// Where all requests go in tests.
+#[derive(Clone, Copy, Debug)]
+struct Intercept {
+    address: SocketAddr,
+    scheme: &'static str,
+}
+
+/// A request that was kept in place of being sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The method, or `SMTP`.
+    pub method: String,
+    /// The address.
+    pub url: String,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Where requests are kept.
+pub type Keeper = Arc<Mutex<Vec<Kept>>>;
+
 /// Makes the HTTP clients, one for each instance, and keeps them over a reload that doesn't change their options.
 #[derive(Default)]
 pub struct HttpFactory {
-    intercept: Option<SocketAddr>,
+    intercept: Option<Intercept>,
     observer: Option<Arc<dyn Observer>>,
     guard: Guard,
+    keeper: Option<Keeper>,
     kept: Mutex<HashMap<Identity, Weak<Shared>>>,
 }
 
@@ -82,8 +106,28 @@ impl HttpFactory {
     /// `X-Original-URL`: for tests of services whose hosts are fixed.
     #[must_use]
     pub fn with_intercept(mut self, address: SocketAddr) -> Self {
-        self.intercept = Some(address);
+        self.intercept = Some(Intercept { address, scheme: "http" });
         self
+    }
+
+    /// The same by HTTPS, so that the server's certificate is checked.
+    #[must_use]
+    pub fn with_tls_intercept(mut self, address: SocketAddr) -> Self {
+        self.intercept = Some(Intercept { address, scheme: "https" });
+        self
+    }
+
+    /// Sends nothing: requests are kept, and answered with an empty success. For previews.
+    #[must_use]
+    pub fn keeping(keeper: Keeper) -> Self {
+        HttpFactory { keeper: Some(keeper), ..HttpFactory::default() }
+    }
+
+    /// Keeps what would be sent by another protocol; whether requests are kept at all.
+    pub(crate) fn keep(&self, kept: impl FnOnce() -> Kept) -> bool {
+        let Some(keeper) = &self.keeper else { return false };
+        keeper.lock().unwrap_or_else(PoisonError::into_inner).push(kept());
+        true
     }
 
     /// Tells an observer of every call.
@@ -107,6 +151,9 @@ impl HttpFactory {
         port: u16,
         guarded: bool,
     ) -> Result<Vec<SocketAddr>, SendError> {
+        if self.keeper.is_some() {
+            return Err(SendError::misconfigured("nothing is sent"));
+        }
         let lookup = tokio::net::lookup_host((host, port));
         let found = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
             Ok(found) => found
@@ -143,6 +190,7 @@ impl HttpFactory {
             checked: identity.options.check()?,
             guard: guarded.then(|| self.guard.clone()),
             intercept: self.intercept,
+            keeper: self.keeper.clone(),
             observer: self.observer.clone(),
             client: OnceLock::new(),
             hosts: Mutex::default(),
@@ -170,7 +218,8 @@ struct Shared {
     instance: Arc<str>,
     checked: Checked,
     guard: Option<Guard>,
-    intercept: Option<SocketAddr>,
+    intercept: Option<Intercept>,
+    keeper: Option<Keeper>,
     observer: Option<Arc<dyn Observer>>,
     // Made on first use: reading the system's certificates is too slow for a check of options.
     client: OnceLock<Result<Client, String>>,

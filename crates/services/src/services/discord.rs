@@ -88,7 +88,7 @@ struct Discord {
 
 fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
     let options: Options = yaml::decode(node)?;
-    options.webhooks.values().for_each(|url| context.secret(url));
+    options.webhooks.values().for_each(|url| context.secret_url(url));
     Ok(Box::new(Discord { options, http: context.http(node)? }))
 }
 

@@ -67,7 +67,7 @@ struct GoogleChat {
 
 fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
     let options: Options = yaml::decode(node)?;
-    options.webhooks.values().for_each(|url| context.secret(url));
+    options.webhooks.values().for_each(|url| context.secret_url(url));
     Ok(Box::new(GoogleChat { webhooks: options.webhooks, http: context.http(node)? }))
 }
 

@@ -79,7 +79,7 @@ struct TeamsWorkflows {
 
 fn build(node: &Node, context: &Context) -> Result<Box<dyn Service>, YamlError> {
     let options: Options = yaml::decode(node)?;
-    options.recipient_urls.values().for_each(|url| context.secret(url));
+    options.recipient_urls.values().for_each(|url| context.secret_url(url));
     Ok(Box::new(TeamsWorkflows { recipient_urls: options.recipient_urls, http: context.http(node)? }))
 }
 
