@@ -126,7 +126,8 @@ fn read(names: &[String]) -> Result<Vec<(String, String)>, Failure> {
 const DEEPEST: usize = 16;
 
 fn directory(dir: &Path, depth: usize, files: &mut Vec<(String, String)>) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::usage(format!("can't read directory '{}': {error}", dir.display()));
+    let fail =
+        |error: std::io::Error| Failure::usage(format!("can't read directory '{}': {error}", dir.display()));
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         entries.push(entry.map_err(fail)?.path());

@@ -102,7 +102,9 @@ fn preview(template: &TemplateConfig) -> String {
     let text = message
         .filter(|message| !message.is_empty())
         .unwrap_or_else(|| shown(template).to_json().to_string());
-    let first = text.split('\n').next().unwrap_or_default();
+    // Lines that only compute say nothing to people: those of the catalog begin with them.
+    let computes = |line: &&str| line.starts_with("{{-") && line.ends_with("-}}");
+    let first = text.split('\n').find(|line| !computes(line)).or(text.split('\n').next()).unwrap_or_default();
     if first.len() <= 100 {
         return first.to_owned();
     }

@@ -1,7 +1,7 @@
 //! Telling people what is wrong: once each, on standard error.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,10 +11,15 @@ use herald_core::{
 };
 use herald_web::metrics::Metrics;
 
+/// Objects with the same problem are counted up to this.
+const MOST_OBJECTS: usize = 10_000;
+
 /// What was told already.
 #[derive(Default)]
 pub(crate) struct Reporter {
     told: Mutex<BTreeSet<String>>,
+    /// What objects have in common, and which ones.
+    failures: Mutex<BTreeMap<String, BTreeSet<String>>>,
     json: bool,
     metrics: Option<Arc<Metrics>>,
     quiet: bool,
@@ -69,6 +74,52 @@ impl Reporter {
     /// Tells a problem, if it wasn't told before.
     pub(crate) fn problem(&self, text: &str) {
         self.tell(&format!("error: {text}"));
+    }
+
+    /// Tells a failure with the first object that it is about. The same one of other objects is not told again, only
+    /// how many there are, at each power of ten.
+    pub(crate) fn failure(&self, text: &str, object: &str) {
+        let objects = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let objects = failures.entry(text.to_owned()).or_default();
+            if objects.len() >= MOST_OBJECTS || !objects.insert(object.to_owned()) {
+                return;
+            }
+            objects.len()
+        };
+        match objects {
+            1 => self.tell(&format!("error: {object}: {text}")),
+            10 | 100 | 1_000 | 10_000 => {
+                let first = text.lines().next().unwrap_or_default();
+                self.tell(&format!("error: {objects} objects so far, {object} the latest: {first}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells findings about an object: one that many objects have is told once, and counted.
+    pub(crate) fn about(&self, diagnostic: &Diagnostic) {
+        if diagnostic.severity == Severity::Note {
+            return;
+        }
+        let key = diagnostic.key.as_deref().unwrap_or_default();
+        let kind =
+            format!("{}[{}]: {} ({key})", diagnostic.severity.as_str(), diagnostic.code, diagnostic.message);
+        let objects = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let objects = failures.entry(kind.clone()).or_default();
+            if objects.len() >= MOST_OBJECTS || !objects.insert(diagnostic.object.clone()) {
+                return;
+            }
+            objects.len()
+        };
+        match objects {
+            1 => self.tell(&diagnostic.to_string()),
+            10 | 100 | 1_000 | 10_000 => {
+                self.tell(&format!("{kind}: {objects} objects so far, {} the latest", diagnostic.object));
+            }
+            _ => {}
+        }
     }
 
     fn tell(&self, text: &str) {
