@@ -11,6 +11,7 @@ pub(crate) mod man;
 pub(crate) mod outbox;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod shadow;
 pub(crate) mod template;
 pub(crate) mod test;
