@@ -1,0 +1,321 @@
+//! What the page asks, answered from the outbox and the shelf.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use herald_core::notification::Notification;
+use herald_outbox::{Filter, HistoryEntry, Outbox, OutboxError, Outcome};
+use herald_services::{ObjectRef, redact::Redactor};
+use herald_sources::ObjectKey;
+use herald_web::ui::{
+    Backend,
+    backend::{
+        Ask, Attempt, Choices, Configuration, Delivery, Detail, Fault, Health, Preview, Query, Queue, Rollout,
+        RolloutDetail, Template,
+    },
+};
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::{
+    configured::Configured,
+    preview,
+    shelf::Shelf,
+};
+use crate::{explain, pipeline::payload};
+
+/// Dead letters are counted so far.
+const COUNTED: u32 = 1000;
+/// How much of the history tells how services do.
+const LATELY: u32 = 200;
+
+/// The page's backend.
+pub(super) struct Page {
+    outbox: Arc<dyn Outbox>,
+    shelf: Arc<Shelf>,
+}
+
+impl Page {
+    pub(super) fn new(outbox: Arc<dyn Outbox>, shelf: Arc<Shelf>) -> Page {
+        Page { outbox, shelf }
+    }
+
+    fn configured(&self) -> Result<Arc<Configured>, Fault> {
+        self.shelf.configuration().ok_or_else(|| Fault::Broken("no configuration was read yet".into()))
+    }
+
+    fn redactor(&self) -> Arc<Redactor> {
+        self.shelf.configuration().map(|configured| configured.redactor.clone()).unwrap_or_default()
+    }
+
+    async fn past(&self, key: ObjectKey) -> Result<explain::Past, Fault> {
+        explain::past(&*self.outbox, &key).await.map_err(|failure| Fault::Broken(failure.message))
+    }
+}
+
+fn broken(error: OutboxError) -> Fault {
+    Fault::Broken(error.to_string())
+}
+
+fn filter(query: &Query) -> Result<Filter, Fault> {
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let outcome = match query.outcome.as_str() {
+        "" => None,
+        word => Some(
+            Outcome::ALL
+                .into_iter()
+                .find(|outcome| outcome.label() == word)
+                .ok_or_else(|| Fault::Asked(format!("there is no outcome `{word}`")))?,
+        ),
+    };
+    let (namespace, name) = match query.rollout.split_once('/') {
+        Some((namespace, name)) => (Some(namespace.to_owned()), given(&name.to_owned())),
+        None => (None, given(&query.rollout)),
+    };
+    Ok(Filter {
+        outcome,
+        namespace,
+        name,
+        trigger: given(&query.trigger),
+        service: given(&query.service),
+        recipient: given(&query.recipient),
+        limit: Some(query.rows()),
+        ..Filter::default()
+    })
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn delivery(entry: &HistoryEntry, redactor: &Redactor) -> Delivery {
+    let notice = &entry.notice;
+    let clean = |text: &Option<String>| text.as_ref().map(|text| redactor.clean(text));
+    Delivery {
+        id: notice.id.clone(),
+        namespace: notice.object.namespace.clone(),
+        kind: notice.object.kind.clone(),
+        name: notice.object.name.clone(),
+        trigger: notice.trigger.clone(),
+        service: notice.service.clone(),
+        recipient: redactor.clean(&notice.recipient),
+        outcome: entry.outcome.label().to_owned(),
+        created: notice.created.to_string(),
+        finished: entry.finished.map(|at| at.to_string()),
+        took_ms: entry.took.map(milliseconds),
+        attempts: entry.attempts,
+        reason: clean(&entry.reason),
+        answer: clean(&entry.answer),
+    }
+}
+
+/// All texts of a value without secrets.
+fn cleaned(value: &Json, redactor: &Redactor) -> Json {
+    match value {
+        Json::String(text) => Json::String(redactor.clean(text)),
+        Json::Array(items) => items.iter().map(|item| cleaned(item, redactor)).collect(),
+        Json::Object(map) => {
+            map.iter().map(|(key, value)| (key.clone(), cleaned(value, redactor))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// An explanation without secrets: a condition may have looked at one.
+fn clean<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T, redactor: &Redactor) -> Option<T> {
+    serde_json::to_value(value).ok().and_then(|json| serde_json::from_value(cleaned(&json, redactor)).ok())
+}
+
+#[async_trait]
+impl Backend for Page {
+    async fn deliveries(&self, query: &Query) -> Result<Vec<Delivery>, Fault> {
+        let redactor = self.redactor();
+        let found = self.outbox.list(filter(query)?).await.map_err(broken)?;
+        Ok(found.iter().map(|entry| delivery(entry, &redactor)).collect())
+    }
+
+    async fn delivery(&self, id: &str) -> Result<Option<Detail>, Fault> {
+        let Some(entry) = self.outbox.show(id).await.map_err(broken)? else { return Ok(None) };
+        let redactor = self.redactor();
+        let (content, missing) = match payload::read(&entry.notice.payload) {
+            Ok(notification) => (Some(notification), None),
+            Err(missing) => (None, Some(redactor.clean(&missing))),
+        };
+        let mut detail = Detail {
+            delivery: delivery(&entry, &redactor),
+            failures: entry
+                .failures
+                .iter()
+                .map(|attempt| Attempt {
+                    at: attempt.at.to_string(),
+                    took_ms: milliseconds(attempt.took),
+                    reason: attempt.reason.clone(),
+                    answer: redactor.clean(&attempt.answer),
+                })
+                .collect(),
+            missing,
+            why: payload::why(&entry.notice.payload).and_then(|why| clean(&why, &redactor)),
+            ..Detail::default()
+        };
+        if let Some(notification) = content.as_ref().and_then(|content| clean(content, &redactor)) {
+            detail.content = Some(preview::content(&notification));
+            self.add_requests(&mut detail, &notification).await;
+        }
+        Ok(Some(detail))
+    }
+
+    async fn queue(&self) -> Result<Queue, Fault> {
+        let (waiting, oldest) = self.outbox.backlog().await.map_err(broken)?;
+        let dead = Filter { outcome: Some(Outcome::DeadLetter), limit: Some(COUNTED), ..Filter::default() };
+        let dead = self.outbox.list(dead).await.map_err(broken)?.len();
+        Ok(Queue { waiting, oldest: oldest.map(|at| at.to_string()), dead: u64::try_from(dead).unwrap_or(u64::MAX) })
+    }
+
+    async fn services(&self) -> Result<Vec<Health>, Fault> {
+        let newest = Filter { limit: Some(LATELY), ..Filter::default() };
+        let lately = self.outbox.list(newest).await.map_err(broken)?;
+        let redactor = self.redactor();
+        let mut all: BTreeMap<String, Health> = BTreeMap::new();
+        let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        if let Some(configured) = self.shelf.configuration() {
+            for service in configured.core.config.services() {
+                let health = Health {
+                    service: service.name.to_string(),
+                    service_type: service.service_type.to_string(),
+                    ..Health::default()
+                };
+                all.insert(health.service.clone(), health);
+            }
+            for key in configured.core.config.broken_keys().filter(|key| key.starts_with("service.")) {
+                let name = key.rsplit('.').next().unwrap_or_default().to_owned();
+                let health = all.entry(name.clone()).or_default();
+                (health.service, health.state) = (name, "broken".to_owned());
+            }
+        }
+        for entry in &lately {
+            let health = all.entry(entry.notice.service.clone()).or_default();
+            health.service.clone_from(&entry.notice.service);
+            let failed = entry.reason.is_some() && matches!(entry.outcome, Outcome::Pending | Outcome::DeadLetter);
+            health.dead += u32::from(entry.outcome == Outcome::DeadLetter);
+            if failed {
+                health.failing += 1;
+                let said = entry.answer.as_ref().or(entry.reason.as_ref()).map(|text| redactor.clean(text));
+                // A success after it takes it back.
+                if health.last_delivered.is_none() && health.last_failure.is_none() {
+                    health.last_failure = said;
+                }
+            }
+            if entry.outcome == Outcome::Delivered {
+                health.delivered += 1;
+                if health.last_delivered.is_none() {
+                    health.last_delivered = entry.finished.map(|at| at.to_string());
+                }
+                times.entry(health.service.clone()).or_default().extend(entry.took.map(milliseconds));
+            }
+        }
+        for health in all.values_mut().filter(|health| health.state.is_empty()) {
+            health.state = match (&health.last_failure, &health.last_delivered) {
+                (Some(_), _) => "failing",
+                (None, Some(_)) => "good",
+                (None, None) => "idle",
+            }
+            .to_owned();
+            if let Some(times) = times.get_mut(&health.service) {
+                times.sort_unstable();
+                health.typical_ms = times.get(times.len() / 2).copied();
+            }
+        }
+        Ok(all.into_values().collect())
+    }
+
+    async fn rollouts(&self) -> Result<Vec<Rollout>, Fault> {
+        Ok(self.shelf.lines())
+    }
+
+    async fn rollout(&self, namespace: &str, name: &str) -> Result<Option<RolloutDetail>, Fault> {
+        let Some((rollout, kept)) = self.shelf.find(namespace, name) else { return Ok(None) };
+        let redactor = self.redactor();
+        let key = ObjectKey { kind: "Rollout".into(), namespace: namespace.into(), name: name.into() };
+        let mut detail = RolloutDetail { rollout, ..RolloutDetail::default() };
+        if let Some(kept) = kept {
+            let past = self.past(key).await?;
+            detail.decisions = past.decisions.iter().rev().filter_map(|one| clean(one, &redactor)).collect();
+            let configured = self.configured()?;
+            let explanation = explain::present(&configured.core, &kept.look(), past, Timestamp::now());
+            detail.explanation = explanation.and_then(|explanation| clean(&explanation, &redactor));
+        }
+        Ok(Some(detail))
+    }
+
+    async fn configuration(&self) -> Result<Configuration, Fault> {
+        let configured = self.configured()?;
+        let shown = tokio::task::spawn_blocking(move || configured.shown().clone());
+        shown.await.map_err(|_| Fault::Broken("the configuration can't be shown".into()))
+    }
+
+    async fn choices(&self) -> Result<Choices, Fault> {
+        let configured = self.configured()?;
+        let templates = configured.core.config.templates().map(|template| Template {
+            name: template.name.to_string(),
+            source: configured.redactor.clean(&template.source),
+            built_in: template.layer != herald_core::config::Layer::ConfigMap,
+        });
+        let live = self.shelf.lines();
+        let live = live.iter().take(100).map(|line| format!("live:{}/{}", line.namespace, line.name));
+        let samples = herald_lint::samples::samples().iter().map(|sample| format!("sample:{}", sample.name));
+        Ok(Choices { templates: templates.collect(), objects: live.chain(samples).collect() })
+    }
+
+    async fn preview(&self, ask: Ask) -> Result<Preview, Fault> {
+        let configured = self.configured()?;
+        let scene = match preview::scene(&self.shelf, &ask) {
+            Ok(scene) => scene,
+            Err(Fault::Asked(error)) => return Ok(Preview { error: Some(error), ..Preview::default() }),
+            Err(broken) => return Err(broken),
+        };
+        preview::preview(&configured, scene, ask).await
+    }
+
+    async fn resend(&self, ids: &[String]) -> Result<usize, Fault> {
+        let mut count = 0;
+        for id in ids {
+            let filter = Filter { id: Some(id.clone()), ..Filter::default() };
+            count += self.outbox.resend(filter, Timestamp::now()).await.map_err(broken)?;
+        }
+        Ok(count)
+    }
+
+    async fn drop_notices(&self, ids: &[String]) -> Result<usize, Fault> {
+        let mut count = 0;
+        for id in ids {
+            let filter = Filter { id: Some(id.clone()), ..Filter::default() };
+            count += self.outbox.drop_notices(filter, Timestamp::now()).await.map_err(broken)?;
+        }
+        Ok(count)
+    }
+}
+
+impl Page {
+    /// What the configuration in force would send of it, with placeholders for secrets.
+    async fn add_requests(&self, detail: &mut Detail, notification: &Notification) {
+        let Some(configured) = self.shelf.configuration() else { return };
+        let Some(service) = configured.core.config.service(&detail.delivery.service) else { return };
+        detail.service_type = service.service_type.to_string();
+        let input = preview::without_secrets(&configured.input);
+        let loaded = tokio::task::spawn_blocking(move || {
+            let core = crate::scene::Configured::of(&input);
+            (core.config, input)
+        });
+        let Ok((config, input)) = loaded.await else { return };
+        let line = &detail.delivery;
+        let sent = herald_services::Delivery {
+            notification,
+            recipient: &line.recipient,
+            notice_id: &line.id,
+            trigger: &line.trigger,
+            object: ObjectRef { kind: &line.kind, namespace: &line.namespace, name: &line.name },
+            now: Timestamp::now(),
+        };
+        detail.requests = preview::requests(&config, &input, &line.service, &sent).await.unwrap_or_default();
+    }
+}
