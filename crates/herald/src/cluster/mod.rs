@@ -39,6 +39,7 @@ use crate::{
         handles::{self, DurableHandles},
         report::Reporter,
     },
+    ui::UiArgs,
 };
 use feeds::{Feeds, Pulse, Reach};
 use record::Records;
@@ -103,6 +104,7 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 /// What a run has beside the flags for a cluster.
 pub(crate) struct RunOptions<'a> {
     pub(crate) cluster: &'a ClusterArgs,
+    pub(crate) ui: &'a UiArgs,
     pub(crate) config: &'a ConfigArgs,
     pub(crate) metrics: &'a MetricsArgs,
     pub(crate) healthz_port: u16,
@@ -149,6 +151,7 @@ pub(crate) async fn run(
     let health = Health::new(reporter.clone(), metrics.clone());
     health.serve(&[options.healthz_port, options.metrics_port]).await?;
     health.count_dead_letters(outbox.clone());
+    health.show_on(options.ui.serve(outbox.clone(), None).await?);
     let limit = Arc::new(RequestLimit::new(args.qps, args.burst));
     let store = Arc::new(KubeEvents::new(connection.client.clone(), limit.clone()));
     let active = watch::Sender::new(Arc::new(empty));

@@ -216,6 +216,9 @@ impl<'a> Session<'a> {
                 (around.misconfigured)(uid, problem);
             }
         }
+        if let Some(shelf) = around.health.shelf() {
+            shelf.configured(&active);
+        }
         around.active.send_replace(Arc::new(active));
         Ok(())
     }
@@ -434,6 +437,9 @@ impl<'a> Session<'a> {
                 },
             };
             let weighed = engine.look(&look, silent).await?;
+            if let Some(shelf) = self.around.health.shelf() {
+                shelf.looked(&look, &active);
+            }
             for notice in &weighed.batch.enqueue {
                 self.left_over.remove(&notice.id);
             }
@@ -496,6 +502,9 @@ impl<'a> Session<'a> {
             past: Past { since: self.around.baseline, cluster: true, written: None, handover: false },
         };
         let weighed = engine.look(&look, false).await?;
+        if let Some(shelf) = self.around.health.shelf() {
+            shelf.looked(&look, &active);
+        }
         self.around.outbox.commit(weighed.batch).await?;
         self.index.remove(name);
         self.events.remove(name);

@@ -71,7 +71,12 @@ impl Engine<'_> {
                 Known::from_the_former_leader(object, cursor)
             });
             let decisions = known.as_ref().map_or(0, |known| known.decisions);
-            known = left.map(|left| Known { decisions, ..left }).or(known);
+            known = left
+                .map(|mut left| {
+                    left.decisions = decisions;
+                    left
+                })
+                .or(known);
         }
         let weigher = Weigher { config: self.config, reporter: self.reporter, now: self.now };
         Ok(weigher.weigh(look, key, known, silent))
@@ -135,7 +140,11 @@ impl Weigher<'_> {
                 self.render(&due).and_then(|notification| payload::write(&notification, why(&due)));
             match rendered {
                 Ok(payload) => {
+                    if !known.live.wanted(self.config, &due, object) {
+                        continue;
+                    }
                     let notice = self.notice(&due, &object_ref, &known, payload);
+                    known.live.sent(&due, object, &notice.id, &mut batch, self.now);
                     recorded.push((notice.id.clone(), due.key));
                     batch.enqueue.push(notice);
                 }
