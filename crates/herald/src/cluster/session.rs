@@ -378,8 +378,15 @@ impl<'a> Session<'a> {
 
     /// Looks at Rollouts and stores what follows.
     async fn look(&mut self, objects: Vec<Value>) -> Result<(), OutboxError> {
-        for group in objects.chunks(GROUP) {
+        let mut rest = objects.as_slice();
+        while !rest.is_empty() {
+            // A version is judged against what is stored of the one before: two of one object don't share a commit.
+            let mut uids = HashSet::new();
+            let fresh = |object: &&Value| uids.insert(text(object, &["metadata", "uid"]));
+            let count = rest.iter().take(GROUP).take_while(fresh).count();
+            let (group, after) = rest.split_at_checked(count.max(1)).unwrap_or((rest, &[]));
             self.look_at(group).await?;
+            rest = after;
         }
         Ok(())
     }
