@@ -194,8 +194,21 @@ impl Linter<'_> {
         let (config, diagnostics) = Config::load(&input, &self.registry, LIMITS);
         // Without a Secret nobody can tell which keys it has.
         let idle = |d: &Diagnostic| self.manifests.secret.is_none() && d.code == codes::SECRET_KEY;
+        // Nor what the options become by it, and whether such a service can be used.
+        let open: BTreeSet<String> = diagnostics
+            .iter()
+            .filter(|d| self.manifests.secret.is_none() && d.code == codes::SERVICE_OPTIONS)
+            .filter_map(|d| d.key.clone().filter(|key| self.waits_for_secret(key, &d.message)))
+            .collect();
         for diagnostic in diagnostics {
-            if diagnostic.object != "built-in" && !idle(&diagnostic) {
+            let waits = match diagnostic.code {
+                codes::SERVICE_OPTIONS => diagnostic.key.as_ref().is_some_and(|key| open.contains(key)),
+                codes::UNKNOWN_SERVICE => {
+                    open.iter().any(|key| diagnostic.message.contains(&format!("`{key}`")))
+                }
+                _ => false,
+            };
+            if diagnostic.object != "built-in" && !idle(&diagnostic) && !waits {
                 let key = diagnostic.key.clone().unwrap_or_default();
                 self.tell(&key, diagnostic);
             }
@@ -212,6 +225,15 @@ impl Linter<'_> {
             }
         }
         config
+    }
+
+    /// Whether a finding is about an option that comes from the Secret.
+    fn waits_for_secret(&self, key: &str, message: &str) -> bool {
+        let Some(entry) = self.map.entries.get(key) else { return false };
+        let Ok((node, _)) = yaml::parse_lenient(&entry.value) else { return false };
+        node.entries().iter().any(|(option, _, value)| {
+            value.text().is_some_and(|text| text.contains('$')) && message.contains(option.as_str())
+        })
     }
 
     /// Keys that nobody reads.
