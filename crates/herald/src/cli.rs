@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     commands::{
-        catalog, complete_words, completion, deliveries, eval, explain, lint, man, outbox, replay, run,
+        catalog, complete_words, completion, deliver, deliveries, eval, explain, lint, man, outbox, replay, run,
         schema, shadow, template, test, trigger, version,
     },
     failure::Outcome,
@@ -53,6 +53,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Print the built-in triggers and templates as a ConfigMap
     Catalog(catalog::CatalogArgs),
+    /// Deliver what others publish to a shared outbox
+    Deliver(deliver::DeliverArgs),
     /// Look at deliveries, send dead letters again, or drop them
     Deliveries(deliveries::DeliveriesArgs),
     /// Replay a recording of a cluster and compare what was sent with what is derived
@@ -84,6 +86,9 @@ impl Cli {
             Command::Schema(args) => schema::run(&args),
             Command::Eval(args) => eval::run(&args),
             Command::Catalog(args) => catalog::run(&args),
+            Command::Deliver(args) => {
+                deliver::run(&args, &self.config, self.logging.logformat == LogFormat::Json)
+            }
             Command::Deliveries(args) => deliveries::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Outbox(args) => outbox::run(&args),

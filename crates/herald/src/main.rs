@@ -17,7 +17,9 @@ mod shadow;
 mod simulation;
 mod style;
 mod suite;
+mod store;
 mod table;
+mod ui;
 
 use std::process::ExitCode;
 

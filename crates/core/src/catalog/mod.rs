@@ -55,6 +55,23 @@ const STATES: &[StateTrigger] = &[StateTrigger {
     head: include_str!("heads/rollout-stuck-in-pause.tmpl"),
 }];
 
+/// The trigger of the one message that follows a rollout from its beginning to its end.
+pub const LIVE: &str = "on-rollout-live";
+
+/// The number of the condition of [`LIVE`] that tells the end.
+pub const LIVE_END: usize = 1;
+
+/// The template of [`LIVE`] and its head.
+const LIVE_TEMPLATE: (&str, &str) = ("rollout-live", include_str!("heads/rollout-live.tmpl"));
+
+/// One message for each revision, edited in place by services that can.
+const LIVE_GROUP: &str = "groupingKey: \"live-{{.rollout.metadata.uid}}-{{.rollout.status.currentPodHash}}\"\n  deliveryPolicy: Update\n";
+
+/// Whether it has come to an end, and what makes another update of it worth sending.
+const LIVE_ENDED: &str = "(rollout.status.phase ?? '') in ['Healthy', 'Degraded'] || (rollout.status.abort ?? false)";
+const LIVE_SHOWN: &str = "join([rollout.status.currentPodHash, rollout.status.phase ?? '', string(rollout.status.currentStepIndex ?? 0), \
+    string(rollout.status.abort ?? false), join(map(analysisRuns ?? [], (.metadata?.name ?? '') + '=' + (.status?.phase ?? '')), ',')], '/')";
+
 /// The triggers of the catalog that are no occurrences: name, what they say, how long it must hold.
 pub fn state_triggers() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     STATES.iter().map(|state| (state.trigger, state.description, state.hold))
@@ -83,6 +100,10 @@ pub fn data() -> BTreeMap<String, String> {
         data.entry(format!("trigger.{}", reason.trigger))
             .or_insert_with(|| condition(reason.trigger, template));
     }
+    let (template, head) = LIVE_TEMPLATE;
+    let composed = compose(head).replacen("slack:\n", &format!("slack:\n  {LIVE_GROUP}"), 1);
+    data.insert(format!("template.{template}"), format!("{composed}mattermost:\n  {LIVE_GROUP}"));
+    data.insert(format!("trigger.{LIVE}"), live());
     for state in STATES {
         let StateTrigger { trigger, description, when, once_per, hold, template, head } = state;
         data.insert(format!("template.{template}"), compose(head));
@@ -92,6 +113,17 @@ pub fn data() -> BTreeMap<String, String> {
         data.insert(format!("trigger.{trigger}"), condition);
     }
     data
+}
+
+/// The trigger of the message that follows a rollout.
+fn live() -> String {
+    let hash = "(rollout.status.currentPodHash ?? '') != ''";
+    let (template, _) = LIVE_TEMPLATE;
+    format!(
+        "- description: \"One message that follows the rollout: progress.\"\n  when: {hash} && !({LIVE_ENDED})\n  \
+         oncePer: {LIVE_SHOWN}\n  send: [{template}]\n- description: \"One message that follows the rollout: its end.\"\n  \
+         when: {hash} && ({LIVE_ENDED})\n  oncePer: {LIVE_SHOWN}\n  send: [{template}]\n"
+    )
 }
 
 /// A trigger's value: its one condition, which holds when the event itself happens.

@@ -3,11 +3,13 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use herald_outbox::{Access, Filter, HistoryEntry, Outbox as _, Outcome as Standing, SqliteOutbox};
+use herald_outbox::{Access, Filter, HistoryEntry, Outcome as Standing};
 
 use crate::{
     failure::{Failure, Outcome},
-    input, output, table,
+    input, output,
+    store::OutboxUrl,
+    table,
 };
 
 /// Which state file is meant.
@@ -19,11 +21,26 @@ pub(crate) struct StateArgs {
     /// The directory that `herald run` watches with its default state file
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    #[command(flatten)]
+    outbox: OutboxUrl,
 }
 
 impl StateArgs {
     pub(crate) fn file(&self) -> Result<PathBuf, Failure> {
         input::state_file(self.state.as_deref(), &self.dir)
+    }
+
+    /// Opens the outbox that is meant.
+    pub(crate) async fn open(&self, access: Access) -> Result<std::sync::Arc<dyn herald_outbox::Outbox>, Failure> {
+        self.outbox.open(access, || self.file()).await
+    }
+
+    /// What it is called in output.
+    pub(crate) fn place(&self) -> Result<String, Failure> {
+        match self.outbox.is_shared() {
+            true => Ok("the outbox".to_owned()),
+            false => self.file().map(|file| file.display().to_string()),
+        }
     }
 }
 
@@ -62,6 +79,8 @@ enum Stands {
     Delivered,
     DeadLetter,
     Dropped,
+    Muted,
+    Grouped,
 }
 
 /// Which deliveries are meant.
@@ -109,6 +128,8 @@ impl Choice {
                 Stands::Delivered => Standing::Delivered,
                 Stands::DeadLetter => Standing::DeadLetter,
                 Stands::Dropped => Standing::Dropped,
+                Stands::Muted => Standing::Muted,
+                Stands::Grouped => Standing::Grouped,
             }),
             limit: Some(self.limit),
             ..Filter::default()
@@ -130,12 +151,12 @@ pub(crate) fn run(args: &DeliveriesArgs) -> Outcome {
     let now = jiff::Timestamp::now();
     match &args.command {
         DeliveriesCommand::List(choice) => {
-            let outbox = SqliteOutbox::open(choice.state.file()?, Access::ReadOnly)?;
+            let outbox = runtime.block_on(choice.state.open(Access::ReadOnly))?;
             let entries = runtime.block_on(outbox.list(choice.filter()))?;
             output::print(&listed(&entries))
         }
         DeliveriesCommand::Show { id, state } => {
-            let outbox = SqliteOutbox::open(state.file()?, Access::ReadOnly)?;
+            let outbox = runtime.block_on(state.open(Access::ReadOnly))?;
             let entry = runtime
                 .block_on(outbox.show(id))?
                 .ok_or_else(|| Failure::bad(format!("there is no delivery with the id `{id}`")))?;
@@ -143,13 +164,13 @@ pub(crate) fn run(args: &DeliveriesArgs) -> Outcome {
         }
         DeliveriesCommand::Resend(choice) => {
             let filter = choice.some()?;
-            let outbox = SqliteOutbox::open(choice.state.file()?, Access::Guest)?;
+            let outbox = runtime.block_on(choice.state.open(Access::Guest))?;
             let count = runtime.block_on(outbox.resend(filter, now))?;
             output::print(&format!("{count} queued again\n"))
         }
         DeliveriesCommand::Drop(choice) => {
             let filter = choice.some()?;
-            let outbox = SqliteOutbox::open(choice.state.file()?, Access::Guest)?;
+            let outbox = runtime.block_on(choice.state.open(Access::Guest))?;
             let count = runtime.block_on(outbox.drop_notices(filter, now))?;
             output::print(&format!("{count} dropped\n"))
         }

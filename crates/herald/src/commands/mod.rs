@@ -3,6 +3,7 @@
 pub(crate) mod catalog;
 pub(crate) mod complete_words;
 pub(crate) mod completion;
+pub(crate) mod deliver;
 pub(crate) mod deliveries;
 pub(crate) mod eval;
 pub(crate) mod explain;

@@ -1,7 +1,7 @@
 //! `herald outbox check`
 
 use clap::{Args, Subcommand};
-use herald_outbox::{Access, Outbox as _, SqliteOutbox};
+use herald_outbox::Access;
 
 use super::deliveries::StateArgs;
 use crate::{
@@ -26,11 +26,11 @@ enum OutboxCommand {
 
 pub(crate) fn run(args: &OutboxArgs) -> Outcome {
     let OutboxCommand::Check(state) = &args.command;
-    let outbox = SqliteOutbox::open(state.file()?, Access::ReadOnly)?;
     let runtime = tokio::runtime::Runtime::new()?;
+    let outbox = runtime.block_on(state.open(Access::ReadOnly))?;
     let findings = runtime.block_on(outbox.check())?;
     if findings.is_empty() {
-        return output::print(&format!("{}: no damage found\n", outbox.path().display()));
+        return output::print(&format!("{}: no damage found\n", state.place()?));
     }
     Err(Failure::bad(findings.join("\n")))
 }

@@ -22,7 +22,10 @@ use herald_value::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::look::{Look, Past, text};
+use super::{
+    live::Live,
+    look::{Look, Past, text},
+};
 
 /// What is known of a Rollout from one look to the next.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -43,6 +46,9 @@ pub(crate) struct Known {
     /// What holds since when, for `for`, `resolve` and `repeatEvery`.
     #[serde(default, skip_serializing_if = "Held::is_empty")]
     pub(super) held: Held,
+    /// The message that follows the rollout.
+    #[serde(default, skip_serializing_if = "Live::is_empty")]
+    pub(super) live: Live,
     /// The annotation with the record, as it was last seen.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) noticed: String,
@@ -59,7 +65,7 @@ pub(crate) struct Known {
 struct Handover {
     cursor: Cursor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    events: Option<EventRecord>,
+    pub(super) events: Option<EventRecord>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     repeated: BTreeMap<String, u32>,
     #[serde(default, skip_serializing_if = "Held::is_empty")]

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use herald_core::{
     config::{Config, ConfigInput, ServiceConfig},
     diagnostic::{Diagnostic, Severity, codes},
-    yaml::{self, Kind, Located, Node, Position, YamlError},
+    yaml::{self, Kind, Located, Node, YamlError},
 };
 use herald_outbox::{Grouping, GroupingRule, Policies, Rate, RetryPolicy, ServicePolicy};
 use herald_services::http::go_duration;
@@ -26,7 +26,7 @@ pub(crate) type Table = BTreeMap<String, ServicePolicy>;
 
 /// Options of a service.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Written {
     retry: Retry,
     rate: Option<Limit>,
@@ -35,7 +35,7 @@ struct Written {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Retry {
     first: Option<Located<String>>,
     longest: Option<Located<String>>,
@@ -44,7 +44,7 @@ struct Retry {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Limit {
     every: Located<String>,
     burst: Option<Located<u32>>,
@@ -154,7 +154,14 @@ fn written(node: &Node, policy: &mut ServicePolicy) -> Result<Vec<GroupingRule>,
 }
 
 fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, YamlError> {
-    yaml::decode(node)
+    let (value, unknown) = yaml::decode_noting_unknown(node)?;
+    match unknown.first() {
+        None => Ok(value),
+        Some(field) => Err(YamlError::new(
+            format!("`{}` is not known; known are {}", field.name, field.known.join(", ")),
+            field.at,
+        )),
+    }
 }
 
 fn duration(text: &Located<String>) -> Result<Duration, YamlError> {
@@ -238,7 +245,7 @@ pub(crate) fn policies(mut active: watch::Receiver<Arc<Active>>) -> watch::Recei
 
 /// The place of a key, for tests and explanations.
 #[cfg(test)]
-fn line(error: &Diagnostic) -> Position {
+fn line(error: &Diagnostic) -> yaml::Position {
     error.at
 }
 

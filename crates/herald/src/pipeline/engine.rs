@@ -140,11 +140,11 @@ impl Weigher<'_> {
                 self.render(&due).and_then(|notification| payload::write(&notification, why(&due)));
             match rendered {
                 Ok(payload) => {
-                    if !known.live.wanted(self.config, &due, object) {
+                    if !known.live.wanted(self.config, &due, look.object()) {
                         continue;
                     }
                     let notice = self.notice(&due, &object_ref, &known, payload);
-                    known.live.sent(&due, object, &notice.id, &mut batch, self.now);
+                    known.live.sent(&due, look.object(), &notice.id, &mut batch, self.now);
                     recorded.push((notice.id.clone(), due.key));
                     batch.enqueue.push(notice);
                 }

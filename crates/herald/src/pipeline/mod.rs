@@ -12,6 +12,7 @@ pub(crate) mod delivery;
 pub(crate) mod digest;
 pub(crate) mod engine;
 pub(crate) mod handles;
+pub(crate) mod live;
 pub(crate) mod look;
 pub(crate) mod owners;
 pub(crate) mod payload;

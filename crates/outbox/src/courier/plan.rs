@@ -486,3 +486,55 @@ impl Service {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ObjectRef;
+
+    fn queued(place: Place) -> Queued {
+        let now = Timestamp::UNIX_EPOCH;
+        Queued {
+            place,
+            id: place.to_string(),
+            trigger: "t".into(),
+            lane: LaneKey::new(&ObjectRef::default(), "s", "r"),
+            created: now,
+            due: now,
+            attempts: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// What a refill saw but didn't give (it is held back elsewhere) must not come by the ordinary way, nor what it gave.
+    #[test]
+    fn a_refill_moves_the_lane_behind_all_that_it_saw() {
+        let now = Timestamp::UNIX_EPOCH;
+        let policies: Policies = Arc::new(|_: &str| ServicePolicy::default());
+        let mut plan = Plan::new(policies, 4);
+        let lane = queued(1).lane;
+        for place in 1..=20 {
+            plan.offer(queued(place), now);
+        }
+        for place in 1..=16 {
+            let Step::Start(head) = plan.next(now) else { panic!("place {place} is to go") };
+            assert_eq!(head.place, place);
+            assert_eq!(plan.ended(&head, Ended::Delivered, now), Verdict::Delivered);
+            plan.settled(&head, Verdict::Delivered, false, now);
+        }
+        assert_eq!(plan.refills(), [(lane.clone(), 16)]);
+        // 17 and 18 are given, 19 and 20 are held back, and there is more in the store.
+        plan.refilled(&lane, vec![queued(17), queued(18)], 20, true, now);
+        for place in [17, 18] {
+            let Step::Start(head) = plan.next(now) else { panic!("place {place} is to go") };
+            assert_eq!(head.place, place);
+            plan.ended(&head, Ended::Delivered, now);
+            plan.settled(&head, Verdict::Delivered, false, now);
+        }
+        assert_eq!(plan.refills(), [(lane.clone(), 20)], "the next refill begins behind what was seen");
+        // Nothing twice: what is known comes again and changes nothing.
+        plan.refilled(&lane, vec![queued(18), queued(21)], 21, false, now);
+        let Step::Start(head) = plan.next(now) else { panic!("21 is to go") };
+        assert_eq!(head.place, 21);
+    }
+}

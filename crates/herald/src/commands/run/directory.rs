@@ -8,8 +8,8 @@ use std::{
 };
 
 use herald_outbox::{
-    Access, Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Notice, Outbox, OutboxError,
-    Outcome as Standing, SqliteOutbox, StateEntry, SystemClock,
+    Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Notice, Outbox, OutboxError,
+    Outcome as Standing, Report, StateEntry, SystemClock,
 };
 use herald_sources::{ObjectKey, directory::Directory};
 use tokio::sync::{Notify, watch};
@@ -53,7 +53,7 @@ struct Runner<'a> {
     config_args: &'a ConfigArgs,
     directory: Directory,
     world: World,
-    outbox: Arc<SqliteOutbox>,
+    outbox: Arc<dyn Outbox>,
     clock: Arc<dyn Clock>,
     handles: Arc<HandleCache>,
     builder: Builder,
@@ -82,8 +82,7 @@ impl<'a> Runner<'a> {
                 dir.display()
             )));
         }
-        let outbox = SqliteOutbox::open(input::state_file(args.state.as_deref(), dir)?, Access::Owner)?;
-        let outbox = Arc::new(outbox);
+        let outbox = args.open(|| input::state_file(args.state.as_deref(), dir)).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
         let metrics = args.metrics.metrics();
@@ -117,6 +116,7 @@ impl<'a> Runner<'a> {
             .serve(&[self.args.healthz_port.unwrap_or(0), self.args.metrics_port.unwrap_or(0)])
             .await?;
         self.health.count_dead_letters(self.outbox.clone());
+        self.health.show_on(self.args.ui.serve(self.outbox.clone(), None).await?);
         self.scan()?;
         // Even a directory without a ConfigMap has a configuration: the catalog.
         self.configure()?;
@@ -191,7 +191,8 @@ impl<'a> Runner<'a> {
         let stop = Arc::new(Notify::new());
         let courier = self.courier();
         let stopped = stop.clone();
-        let courier = tokio::spawn(courier.run(async move { stopped.notified().await }));
+        let courier = (!self.args.publish_only)
+            .then(|| tokio::spawn(courier.run(async move { stopped.notified().await })));
         tracing::info!(directory = %self.dir.display(), "watching");
         let mut interrupt = std::pin::pin!(interrupted());
         loop {
@@ -209,8 +210,12 @@ impl<'a> Runner<'a> {
         }
         tracing::info!("ending: what is on its way is finished");
         stop.notify_one();
-        let report = courier.await.map_err(|e| Failure::bad(format!("the courier failed: {e}")))?;
+        let report = match courier {
+            Some(courier) => courier.await.map_err(|e| Failure::bad(format!("the courier failed: {e}")))?,
+            None => Report::default(),
+        };
         self.handles.flush().await?;
+        self.outbox.close().await;
         tracing::info!(delivered = report.delivered, waiting = report.waiting, "ended");
         Ok(())
     }
@@ -235,6 +240,9 @@ impl<'a> Runner<'a> {
         let input = configuration::input(self.config_args, &self.world, &self.reporter)?;
         let earlier = self.active.borrow().config.clone();
         let active = self.builder.build(&input, Some(&earlier), &self.reporter);
+        if let Some(shelf) = self.health.shelf() {
+            shelf.configured(&active);
+        }
         self.active.send_replace(Arc::new(active));
         Ok(())
     }
@@ -254,7 +262,11 @@ impl<'a> Runner<'a> {
             let mut all = Batch::default();
             let mut next = Vec::with_capacity(group.len());
             for key in &group {
-                let Weighed { batch, next_look, .. } = engine.look(&self.world.look(key), silent).await?;
+                let look = self.world.look(key);
+                let Weighed { batch, next_look, .. } = engine.look(&look, silent).await?;
+                if let Some(shelf) = self.health.shelf() {
+                    shelf.looked(&look, &active);
+                }
                 all.enqueue.extend(batch.enqueue);
                 all.put_state.extend(batch.put_state);
                 all.delete_state.extend(batch.delete_state);

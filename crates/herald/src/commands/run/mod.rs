@@ -5,13 +5,15 @@ mod directory;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
-use herald_outbox::{Access, Outbox, SqliteOutbox};
+use herald_outbox::{Access, Role};
 
 use crate::{
     cluster::{self, ClusterArgs},
     failure::Outcome,
     input::{self, ConfigArgs},
     operator::MetricsArgs,
+    store::OutboxUrl,
+    ui::UiArgs,
 };
 
 /// Arguments of `run`.
@@ -26,11 +28,16 @@ pub(crate) struct RunArgs {
     /// A directory with manifests: Rollouts and what belongs to them, the ConfigMap, the Secret; without one, a cluster
     dir: Option<PathBuf>,
     /// Process what is in the directory, deliver, and exit; with 1 if anything failed
-    #[arg(long, requires = "dir")]
+    #[arg(long, requires = "dir", conflicts_with = "outbox")]
     once: bool,
     /// The state file [default: below $XDG_STATE_HOME/herald, by the directory's path or the context's name]
     #[arg(long, value_name = "FILE", env = "HERALD_STATE")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    outbox: OutboxUrl,
+    /// With --outbox: only publish what is due; `herald deliver` delivers it
+    #[arg(long, requires = "outbox")]
+    publish_only: bool,
     /// At the first run on a directory or a cluster, deliver what is already true
     #[arg(long, env = "HERALD_NOTIFY_EXISTING")]
     notify_existing: bool,
@@ -48,7 +55,21 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
+    ui: UiArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
+}
+
+impl RunArgs {
+    async fn open(
+        &self,
+        file: impl FnOnce() -> Result<PathBuf, crate::failure::Failure>,
+    ) -> Result<Arc<dyn herald_outbox::Outbox>, crate::failure::Failure> {
+        match self.publish_only {
+            true => self.outbox.open_shared(Role::Publisher).await,
+            false => self.outbox.open(Access::Owner, file).await,
+        }
+    }
 }
 
 /// Runs it.
@@ -66,10 +87,11 @@ pub(crate) fn run(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome {
 }
 
 async fn in_cluster(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome {
-    let file = input::cluster_state_file(args.state.as_deref(), args.cluster.context.as_deref())?;
-    let outbox: Arc<dyn Outbox> = Arc::new(SqliteOutbox::open(&file, Access::Owner)?);
+    let file = || input::cluster_state_file(args.state.as_deref(), args.cluster.context.as_deref());
+    let outbox = args.open(file).await?;
     let options = cluster::RunOptions {
         cluster: &args.cluster,
+        ui: &args.ui,
         config,
         metrics: &args.metrics,
         healthz_port: args.healthz_port.unwrap_or(8080),
@@ -77,11 +99,13 @@ async fn in_cluster(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome 
         notify_existing: args.notify_existing,
         json,
     };
-    cluster::run(&options, outbox, interrupted()).await
+    let result = cluster::run(&options, outbox.clone(), interrupted()).await;
+    outbox.close().await;
+    result
 }
 
 /// Returns at Ctrl-C or SIGTERM.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut streams: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate()]
         .into_iter()
