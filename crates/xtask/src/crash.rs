@@ -22,7 +22,7 @@ pub(crate) struct CrashArgs {
     #[arg(long, default_value_t = 20)]
     rollouts: usize,
     /// A Rollout moves on so often, in milliseconds: three notices each time.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 250)]
     pace: u64,
     /// The outbox.
     #[arg(long, default_value = "sqlite")]

@@ -70,7 +70,20 @@ enum Command {
 #[derive(Subcommand)]
 enum Scene {
     /// Compiling and running the real conditions and templates, beside Go, in one run (needs Go).
-    Languages,
+    Languages {
+        /// How many of the cases to show that are the least faster.
+        #[arg(long, default_value_t = 0)]
+        show: usize,
+    },
+}
+
+/// Runs a measurement of the outbox, optimised.
+fn example(name: &str, words: &[&str]) -> anyhow::Result<()> {
+    let mut command = std::process::Command::new(env!("CARGO"));
+    command.args(["run", "--release", "--quiet", "--package", "herald-outbox", "--example", name, "--"]);
+    let status = command.args(words).current_dir(root()).status()?;
+    anyhow::ensure!(status.success(), "the measurement failed");
+    Ok(())
 }
 
 /// The repository's root.
@@ -86,6 +99,6 @@ fn main() -> anyhow::Result<()> {
         Command::Apiserver(options) => apiserver::run(options),
         Command::Crash(args) => crash::run(&args),
         Command::FuzzSeeds => seeds::write(),
-        Command::Bench { scene: Scene::Languages } => languages::run(),
+        Command::Bench { scene: Scene::Languages { show } } => languages::run(show),
     }
 }
