@@ -72,10 +72,12 @@ fn kind_and_name(node: &Node) -> (&str, &str) {
     (kind, name)
 }
 
-fn named(file: &str, kind: &str, name: &str) -> Result<Node, Failure> {
-    documents(file)?
-        .into_iter()
-        .find(|node| kind_and_name(node) == (kind, name))
+fn find(documents: &[Node], kind: &str, name: &str) -> Option<Value> {
+    documents.iter().find(|node| kind_and_name(node) == (kind, name)).map(Node::to_value)
+}
+
+fn named(file: &str, documents: &[Node], kind: &str, name: &str) -> Result<Value, Failure> {
+    find(documents, kind, name)
         .ok_or_else(|| Failure::bad(format!("file '{file}' does not have '/{kind}/{name}'")))
 }
 
@@ -130,14 +132,24 @@ impl ConfigArgs {
     /// What the files hold, over the catalog.
     pub(crate) fn input(&self) -> Result<ConfigInput, Failure> {
         let mut input = base_input();
+        let mut secret = None;
         if let Some(file) = &self.config_map {
-            let object = named(file, "ConfigMap", CONFIG_MAP)?.to_value();
-            input.data = config_map_data(&object);
+            let documents = documents(file)?;
+            input.data = config_map_data(&named(file, &documents, "ConfigMap", CONFIG_MAP)?);
             input.object = format!("ConfigMap {CONFIG_MAP}");
             input.file = Some(file.clone());
+            // Often both are in one file; `--secret :empty` says that the Secret there doesn't count.
+            if self.secret.as_ref().is_none_or(|other| other == file) {
+                secret = find(&documents, "Secret", SECRET).map(|secret| (file.as_str(), secret));
+            }
         }
-        if let Some(file) = self.secret.as_deref().filter(|file| *file != ":empty") {
-            let (data, wrong) = secret_data(&named(file, "Secret", SECRET)?.to_value());
+        if secret.is_none()
+            && let Some(file) = self.secret.as_deref().filter(|file| *file != ":empty")
+        {
+            secret = Some((file, named(file, &documents(file)?, "Secret", SECRET)?));
+        }
+        if let Some((file, secret)) = secret {
+            let (data, wrong) = secret_data(&secret);
             for problem in wrong {
                 eprintln!("warning: file '{file}', Secret {SECRET}: {problem}");
             }
@@ -181,9 +193,16 @@ pub(crate) struct Resource {
 /// Reads RESOURCE: a file with a Rollout, or with any one object.
 pub(crate) fn resource(name: &str) -> Result<Resource, Failure> {
     if name != "-" && !Path::new(name).is_file() {
-        return Err(Failure::unreachable(format!(
-            "there is no file '{name}', and objects of a cluster can't be read; give the file of a Rollout"
-        )));
+        // A path means a file and nothing else; any other name could be that of an object in a cluster.
+        let looks_like_a_file = name.contains('/')
+            || [".yaml", ".yml", ".json"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
+        return Err(if looks_like_a_file {
+            Failure::bad(format!("there is no file '{name}'"))
+        } else {
+            Failure::unreachable(format!(
+                "there is no file '{name}', and objects of a cluster can't be read; give the file of a Rollout"
+            ))
+        });
     }
     let objects: Vec<Value> = documents(name)?.iter().map(Node::to_value).collect();
     let kind = |object: &Value| object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -94,6 +94,11 @@ fn try_out(name: &str, resource: &str, loaded: &Loaded) -> Outcome {
     let mut table = String::from("CONDITION\tRESULT\n");
     for condition in &trigger.conditions {
         let Some(when) = &condition.when else {
+            eprintln!(
+                "note: condition {} of trigger '{name}' has no `when`: it is sent with each event of that name, which an \
+                 object alone doesn't show, so it counts as false here",
+                condition.index
+            );
             let _ = writeln!(table, "\tfalse");
             continue;
         };

@@ -1,0 +1,6 @@
+template
+notify
+words
+missing.yaml
+--config-map
+both.yaml

@@ -1,0 +1,10 @@
+template
+notify
+words
+rollout.yaml
+--config-map
+both.yaml
+--recipient
+telegram
+--recipient
+slack:

@@ -1,0 +1,6 @@
+trigger
+run
+on-rollout-completed
+rollout.yaml
+--config-map
+both.yaml
