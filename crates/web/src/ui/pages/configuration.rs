@@ -72,11 +72,11 @@ fn entry(entry: &Entry, findings: &[Finding]) -> Markup {
             summary {
                 code.key { (entry.key) }
                 @if let Some(worst) = worst { (state(worst)) }
-                @if let Some(name) = entry.key.strip_prefix("template.") {
-                    a.action href={ "/preview?template=" (encoded(name)) } { "Preview" }
-                }
             }
             (source(&entry.source, &about))
+            @if let Some(name) = entry.key.strip_prefix("template.") {
+                a.action href={ "/preview?template=" (encoded(name)) } { "Preview " (name) }
+            }
         }
     }
 }
@@ -86,7 +86,8 @@ pub(super) fn source(text: &str, findings: &[&Finding]) -> Markup {
     html! {
         div.source tabindex="0" role="region" aria-label="Source" {
             @for finding in findings.iter().filter(|one| one.line == 0) { (message(finding)) }
-            @for (number, line) in (1_u32..).zip(text.lines()) {
+            @if findings.is_empty() { pre { code { (text) } } }
+            @else { @for (number, line) in (1_u32..).zip(text.lines()) {
                 @let here: Vec<_> = findings.iter().filter(|one| one.line == number).collect();
                 div.line.marked[!here.is_empty()] { span.ln aria-hidden="true" { (number) } code { (line) } }
                 @for finding in here {
@@ -95,7 +96,7 @@ pub(super) fn source(text: &str, findings: &[&Finding]) -> Markup {
                     }
                     (message(finding))
                 }
-            }
+            } }
         }
     }
 }

@@ -56,8 +56,7 @@ fn content(ui: &Ui, found: &Detail, visitor: &Visitor) -> Markup {
             }
             section aria-labelledby="attempts" { h2 #attempts { "Attempts" } (attempts(found)) }
         }
-        section aria-labelledby="says" {
-            h2 #says { "What it says" }
+        section aria-label="What it says" {
             @match (&found.content, &found.missing) {
                 (Some(content), _) => {
                     @let view = View {

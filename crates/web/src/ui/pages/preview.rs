@@ -152,7 +152,7 @@ pub(super) fn view(ui: &Ui, view: &View) -> Markup {
     let keep = |html: &str| ui.mails.keep(html);
     html! {
         article.view data-service=(view.service_type) {
-            h3 { (title(&view.service_type)) }
+            h2 { (title(&view.service_type)) }
             @if let Some(error) = &view.error { p.problem { (error) } }
             @for warning in &view.warnings { p.finding.warning { (super::state("warning")) " " (warning) } }
             @if let Some(content) = &view.content {

@@ -124,7 +124,8 @@ pub(in crate::ui) async fn page(
                     details.decision {
                         summary { "Decision " (decision.decision.unwrap_or_default()) ", " (ago(&decision.at)) " "
                             (state(decision.verdict.word()))
-                            span.muted { @for event in &decision.happened { " " (event.reason) } } }
+                            span.muted { @if let Some(event) = decision.happened.last() { " " (event.reason)
+                                @if decision.happened.len() > 1 { " and " (decision.happened.len() - 1) " before it" } } } }
                         (explanation(decision))
                     }
                 }
@@ -152,7 +153,7 @@ fn top(found: &RolloutDetail) -> Markup {
         (steps(rollout))
         @if !rollout.subscriptions.is_empty() {
             details.subscriptions {
-                summary { (rollout.subscriptions.len()) " subscriptions" }
+                summary { (rollout.subscriptions.len()) @if rollout.subscriptions.len() == 1 { " subscription" } @else { " subscriptions" } }
                 ul { @for one in &rollout.subscriptions {
                     li { b { (one.trigger) } " → " (one.to) " " span.muted { (one.from) } }
                 } }
