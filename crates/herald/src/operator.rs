@@ -19,7 +19,7 @@ use herald_web::{
 };
 use jiff::Timestamp;
 
-use crate::{failure::Failure, pipeline::report::Reporter};
+use crate::{failure::Failure, pipeline::report::Reporter, ui::Shelf};
 
 /// How often dead letters are counted, and how many at most.
 const COUNTING: (Duration, u32) = (Duration::from_secs(30), 1000);
@@ -73,17 +73,30 @@ pub(crate) struct Health {
     ready: AtomicBool,
     reporter: Arc<Reporter>,
     given_up: OnceLock<GivenUp>,
+    shelf: OnceLock<Arc<Shelf>>,
 }
 
 impl Health {
     /// Nothing is ready yet. The reporter counts in the same metrics.
     pub(crate) fn new(reporter: Arc<Reporter>, metrics: Arc<Metrics>) -> Arc<Health> {
-        Arc::new(Health { metrics, ready: AtomicBool::new(false), reporter, given_up: OnceLock::new() })
+        Arc::new(Health { metrics, ready: AtomicBool::new(false), reporter, given_up: OnceLock::new(), shelf: OnceLock::new() })
     }
 
     /// The numbers.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What the page is to know, if there is one.
+    pub(crate) fn show_on(&self, shelf: Option<Arc<Shelf>>) {
+        if let Some(shelf) = shelf {
+            let _ = self.shelf.set(shelf);
+        }
+    }
+
+    /// Where the page finds what was looked at.
+    pub(crate) fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.get().map(|shelf| &**shelf)
     }
 
     /// Whom to tell of notices that are given up, besides the log: Kubernetes Events. The first one stays.

@@ -34,6 +34,8 @@ pub(crate) struct Active {
     pub(crate) problems: Vec<String>,
     /// Knows the secrets.
     pub(crate) redactor: Arc<Redactor>,
+    /// What it was made of.
+    pub(crate) input: Arc<ConfigInput>,
 }
 
 /// Builds configurations.
@@ -101,7 +103,7 @@ impl Builder {
             reporter.diagnostic(diagnostic);
         }
         earlier.clone_from(&policies);
-        Active { config, services, policies, problems, redactor }
+        Active { config, services, policies, problems, redactor, input: Arc::new(input.clone()) }
     }
 }
 
