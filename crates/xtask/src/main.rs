@@ -75,6 +75,14 @@ enum Scene {
         #[arg(long, default_value_t = 0)]
         show: usize,
     },
+    /// Notices a second through the state file with full durability, beside the raw store's limit.
+    Outbox {
+        /// Delivered notices that a second store holds before.
+        #[arg(long, default_value_t = 1_000_000)]
+        history: usize,
+    },
+    /// The healthy receiver's p99 beside one that hangs, and alone, at 500 notices a second.
+    Isolation,
 }
 
 /// Runs a measurement of the outbox, optimised.
@@ -100,5 +108,9 @@ fn main() -> anyhow::Result<()> {
         Command::Crash(args) => crash::run(&args),
         Command::FuzzSeeds => seeds::write(),
         Command::Bench { scene: Scene::Languages { show } } => languages::run(show),
+        Command::Bench { scene: Scene::Outbox { history } } => {
+            example("throughput", &["20000", "256", &history.to_string()])
+        }
+        Command::Bench { scene: Scene::Isolation } => example("isolation", &[]),
     }
 }
