@@ -3,15 +3,34 @@
 // Helpers of tests may fail loudly, too.
 #![allow(clippy::unwrap_used)]
 
-use herald_testkit::crash::Crash;
+use std::time::Duration;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_twenty_times_under_load_nothing_is_lost() {
+use herald_testkit::{
+    crash::Crash,
+    nats::{Nats, NatsOptions},
+};
+
+fn crash(seed: u64) -> Crash {
     let program = env!("CARGO_BIN_EXE_herald").into();
-    let pace = std::time::Duration::from_millis(300);
-    let crash = Crash { program, kills: 20, seed: 7, rollouts: 20, pace, outbox: None, workers: 0 };
+    Crash { program, kills: 20, seed, rollouts: 20, pace: Duration::from_millis(300), outbox: None, workers: 0 }
+}
+
+async fn keeps_its_promises(crash: Crash) {
     let counted = crash.run().await;
     eprint!("{counted}");
     assert!(counted.is_good(), "{counted}");
     assert!(counted.due > 60, "there was hardly any load");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_twenty_times_under_load_nothing_is_lost() {
+    keeps_its_promises(crash(7)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_twenty_times_over_jetstream_with_workers_nothing_is_lost() {
+    let Some(nats) = Nats::start(&NatsOptions { jetstream: true, ..NatsOptions::default() }).await else {
+        return;
+    };
+    keeps_its_promises(Crash { outbox: Some(nats.url()), workers: 2, ..crash(8) }).await;
 }
