@@ -104,8 +104,11 @@ impl Records {
         let Some(open) = self.open.get(name) else { return };
         let mut state = State::parse(&open.sent);
         let noticed = State::parse(&open.noticed);
-        for key in open.waiting.values().filter(|key| noticed.sent_at(key).is_none()) {
-            state.forget(key);
+        // What waits is written once it was accepted.
+        for key in open.waiting.values() {
+            if noticed.sent_at(key) != state.sent_at(key) {
+                state.forget(key);
+            }
         }
         let text = state.to_text().unwrap_or_default();
         let last = self.written.get(name).unwrap_or(&open.noticed);
