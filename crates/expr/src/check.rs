@@ -219,9 +219,9 @@ impl Checker<'_> {
             In => return self.in_operator(id, l, r),
             Matches => {
                 if let Node::Str(text) = self.ast.node(right)
-                    && let Err(message) = pattern::compile(&text.to_str_lossy(), self.regex_bytes)
+                    && let Err(error) = pattern::compile(&text.to_str_lossy(), self.regex_bytes)
                 {
-                    return self.fail(right, message);
+                    return self.fail(right, error.message);
                 }
                 (*r == Ty::Str && matches!(l, Ty::Str | Ty::Bytes) || l.maybe(r, is(Ty::Str)))
                     .then_some(Ty::Bool)

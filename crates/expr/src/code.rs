@@ -1,11 +1,10 @@
 //! The tree to a flat program.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+mod loops;
 
-use herald_value::{IntKind, Map, Str, Value};
+use std::sync::Arc;
+
+use herald_value::{Hint, IntKind, Str, Value};
 use regex::bytes::Regex;
 
 use crate::{
@@ -36,6 +35,9 @@ pub(crate) enum Op {
     Not,
     Negate,
     Binary(BinaryOp),
+    /// An operator whose right side is a constant.
+    BinaryConst(BinaryOp, u32),
+    EqualConst(u32),
     EqualInt,
     EqualStr,
     InSet(u32),
@@ -80,28 +82,6 @@ pub(crate) enum Op {
     Sorted,
 }
 
-/// Where a name was found last: objects of a kind mostly have the same fields, so it is mostly there again.
-#[derive(Debug, Default)]
-pub(crate) struct Hint(AtomicU32);
-
-impl Hint {
-    /// The value of a key.
-    #[inline]
-    pub(crate) fn lookup<'v>(&self, map: &'v Map, key: &Str) -> Option<&'v Value> {
-        let entries = map.entries();
-        match entries.get(self.0.load(Ordering::Relaxed) as usize) {
-            Some((known, value)) if known == key => Some(value),
-            _ => self.search(entries, key),
-        }
-    }
-
-    fn search<'v>(&self, entries: &'v [(Str, Value)], key: &Str) -> Option<&'v Value> {
-        let at = entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
-        self.0.store(at as u32, Ordering::Relaxed);
-        entries.get(at).map(|(_, value)| value)
-    }
-}
-
 /// A chain of names, each with its place in the source.
 #[derive(Debug)]
 pub(crate) struct Path {
@@ -138,6 +118,20 @@ pub(crate) fn compile(ast: &Ast, root: Id, regex_bytes: usize) -> Result<Code> {
         Compiler { ast, code: Code::default(), lets: Vec::new(), chains: Vec::new(), regex_bytes };
     compiler.node(root)?;
     Ok(compiler.code)
+}
+
+/// Whether a node is compiled to one constant and nothing else.
+fn is_constant(node: &Node) -> bool {
+    matches!(
+        node,
+        Node::Nil
+            | Node::Bool(_)
+            | Node::Int(_)
+            | Node::Float(_)
+            | Node::Str(_)
+            | Node::Bytes(_)
+            | Node::Const(_)
+    )
 }
 
 impl Compiler<'_> {
@@ -405,8 +399,13 @@ impl Compiler<'_> {
                 }
                 BinaryOp::Matches => {
                     if let Node::Str(text) = ast.node(right) {
-                        let regex = pattern::compile(&text.to_str_lossy(), self.regex_bytes)
-                            .map_err(|message| Problem::new(ast.place(right), message))?;
+                        let regex =
+                            pattern::compile(&text.to_str_lossy(), self.regex_bytes).map_err(|error| {
+                                Problem {
+                                    over_limit: error.over_limit,
+                                    ..Problem::new(ast.place(right), error.message)
+                                }
+                            })?;
                         self.code.patterns.push(regex);
                         let index = self.code.patterns.len() as u32 - 1;
                         self.emit(id, Op::MatchesConst(index));
@@ -429,6 +428,29 @@ impl Compiler<'_> {
                 (Ty::Str, Ty::Str) => Op::EqualStr,
                 _ => Op::Binary(BinaryOp::Equal),
             };
+            let last = self.code.ops.len().wrapping_sub(1);
+            let equal = match (equal, self.code.ops.get(last)) {
+                // A constant on the right needs no instruction of its own. `last` is no target of a jump: it comes
+                // right from the constant's node.
+                (Op::Binary(_), Some(Op::Const(constant))) if is_constant(ast.node(right)) => {
+                    let constant = *constant;
+                    let fused = match op {
+                        BinaryOp::Equal | BinaryOp::NotEqual => Op::EqualConst(constant),
+                        BinaryOp::Matches | BinaryOp::Range => Op::Binary(op),
+                        op => Op::BinaryConst(op, constant),
+                    };
+                    if !matches!(fused, Op::Binary(_)) {
+                        self.code.ops.pop();
+                        self.code.places.pop();
+                    }
+                    if !matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) {
+                        self.emit(id, fused);
+                        continue;
+                    }
+                    fused
+                }
+                (equal, _) => equal,
+            };
             match op {
                 BinaryOp::Equal => drop(self.emit(id, equal)),
                 BinaryOp::NotEqual => {
@@ -439,198 +461,5 @@ impl Compiler<'_> {
             }
         }
         Ok(())
-    }
-
-    /// A loop over all elements, in order.
-    fn each(&mut self, id: Id, body: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let begin = self.here();
-        let end = self.emit(id, Op::JumpIfEnd(0));
-        body(self)?;
-        self.emit(id, Op::Next(begin));
-        self.patch(end);
-        Ok(())
-    }
-
-    /// Runs `body` where the value on the stack is true; takes that value off.
-    fn when(&mut self, id: Id, body: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let no = self.emit(id, Op::JumpIfFalse(0));
-        self.emit(id, Op::Pop);
-        body(self)?;
-        let end = self.emit(id, Op::Jump(0));
-        self.patch(no);
-        self.emit(id, Op::Pop);
-        self.patch(end);
-        Ok(())
-    }
-
-    fn looping(&mut self, id: Id) -> Result<()> {
-        let ast = self.ast;
-        let Node::Builtin { name, args, extra } = ast.node(id) else { return Ok(()) };
-        let (Some(&list), predicate, last) = (args.first(), args.get(1).copied(), args.get(2).copied())
-        else {
-            return Ok(());
-        };
-        let test = |this: &mut Self| match predicate {
-            Some(predicate) => this.node(predicate),
-            None => {
-                this.emit(id, Op::Item);
-                Ok(())
-            }
-        };
-        self.node(list)?;
-        self.emit(id, Op::Begin);
-        match name {
-            Builtin::All | Builtin::NoneOf | Builtin::Any => {
-                let mut stop = 0;
-                self.each(id, |this| {
-                    test(this)?;
-                    if *name == Builtin::NoneOf {
-                        this.emit(id, Op::Not);
-                    }
-                    let jump = if *name == Builtin::Any { Op::JumpIfTrue(0) } else { Op::JumpIfFalse(0) };
-                    stop = this.emit(id, jump);
-                    this.emit(id, Op::Pop);
-                    Ok(())
-                })?;
-                self.constant(id, Value::Bool(*name != Builtin::Any));
-                self.patch(stop);
-                self.emit(id, Op::End);
-            }
-            Builtin::One => {
-                self.each(id, |this| {
-                    test(this)?;
-                    this.when(id, |this| {
-                        this.emit(id, Op::CountUp);
-                        Ok(())
-                    })
-                })?;
-                self.emit(id, Op::OneCounted);
-                self.emit(id, Op::End);
-            }
-            Builtin::Filter => {
-                self.each(id, |this| {
-                    test(this)?;
-                    this.when(id, |this| {
-                        this.emit(id, Op::CountUp);
-                        this.element(id, extra.map)
-                    })
-                })?;
-                self.emit(id, Op::Collect);
-            }
-            Builtin::Map => {
-                self.each(id, test)?;
-                self.emit(id, Op::CollectAll);
-            }
-            Builtin::Count => {
-                let mut stop = None;
-                self.each(id, |this| {
-                    test(this)?;
-                    this.when(id, |this| {
-                        this.emit(id, Op::CountUp);
-                        stop = extra.threshold.map(|limit| this.emit(id, Op::CountReaches(0, limit)));
-                        Ok(())
-                    })
-                })?;
-                if let Some(stop) = stop {
-                    self.patch(stop);
-                }
-                self.emit(id, Op::Count);
-                self.emit(id, Op::End);
-            }
-            Builtin::Sum => {
-                self.constant(id, Value::int(0));
-                self.emit(id, Op::SetAcc);
-                self.each(id, |this| {
-                    test(this)?;
-                    this.emit(id, Op::AddToAcc);
-                    Ok(())
-                })?;
-                self.emit(id, Op::Acc);
-                self.emit(id, Op::End);
-            }
-            Builtin::Find | Builtin::FindIndex | Builtin::FindLast | Builtin::FindLastIndex => {
-                let backward = matches!(name, Builtin::FindLast | Builtin::FindLastIndex);
-                if backward {
-                    self.emit(id, Op::ToLast);
-                }
-                let begin = self.here();
-                let end = self.emit(id, if backward { Op::JumpIfBefore(0) } else { Op::JumpIfEnd(0) });
-                test(self)?;
-                let no = self.emit(id, Op::JumpIfFalse(0));
-                self.emit(id, Op::Pop);
-                match name {
-                    Builtin::Find | Builtin::FindLast => self.element(id, extra.map)?,
-                    _ => drop(self.emit(id, Op::Index)),
-                }
-                let found = self.emit(id, Op::Jump(0));
-                self.patch(no);
-                self.emit(id, Op::Pop);
-                self.emit(id, if backward { Op::Previous(begin) } else { Op::Next(begin) });
-                self.patch(end);
-                if extra.throws {
-                    self.emit(id, Op::Throw(0));
-                } else {
-                    self.constant(id, Value::Nil);
-                }
-                self.patch(found);
-                self.emit(id, Op::End);
-            }
-            Builtin::GroupBy => {
-                self.each(id, |this| {
-                    test(this)?;
-                    this.emit(id, Op::GroupBy);
-                    Ok(())
-                })?;
-                self.emit(id, Op::Groups);
-            }
-            Builtin::SortBy => {
-                match last {
-                    Some(order) => self.node(order)?,
-                    None => self.constant(id, Value::str("asc")),
-                }
-                self.emit(id, Op::SortOrder);
-                self.each(id, |this| {
-                    test(this)?;
-                    this.emit(id, Op::SortBy);
-                    Ok(())
-                })?;
-                self.emit(id, Op::Sorted);
-            }
-            _ => {
-                match last {
-                    Some(initial) => {
-                        self.node(initial)?;
-                        self.emit(id, Op::SetAcc);
-                    }
-                    None => {
-                        let empty = self.emit(id, Op::JumpIfEnd(0));
-                        self.emit(id, Op::Item);
-                        self.emit(id, Op::SetAcc);
-                        let next = self.here() + 2;
-                        self.emit(id, Op::Next(next));
-                        self.patch(empty);
-                        self.emit(id, Op::Throw(1));
-                    }
-                }
-                self.each(id, |this| {
-                    test(this)?;
-                    this.emit(id, Op::SetAcc);
-                    Ok(())
-                })?;
-                self.emit(id, Op::Acc);
-                self.emit(id, Op::End);
-            }
-        }
-        Ok(())
-    }
-
-    fn element(&mut self, id: Id, map: Option<Id>) -> Result<()> {
-        match map {
-            Some(map) => self.node(map),
-            None => {
-                self.emit(id, Op::Item);
-                Ok(())
-            }
-        }
     }
 }

@@ -8,8 +8,8 @@ use herald_value::Value;
 use crate::{
     ast::{Ast, BinaryOp, Id, Node, Pointer, Set, UnaryOp},
     builtin::Builtin,
-    ops::power,
     parser::Problem,
+    power::power,
     types::{INT, Ty},
 };
 

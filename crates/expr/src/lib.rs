@@ -26,6 +26,7 @@ mod lexer;
 mod ops;
 mod parser;
 mod pattern;
+mod power;
 mod steps;
 mod strings;
 mod types;

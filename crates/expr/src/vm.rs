@@ -4,7 +4,7 @@ mod loops;
 
 use std::sync::Arc;
 
-use herald_value::{CallError, Elem, List, Map, Str, Value, limits::Meter};
+use herald_value::{CallError, Elem, Hint, List, Map, Str, Value, limits::Meter};
 use jiff::Timestamp;
 use regex::bytes::Regex;
 
@@ -12,7 +12,7 @@ use crate::{
     advice,
     ast::{BinaryOp, Set},
     builtin::Builtin,
-    code::{Code, Hint, Op, Path},
+    code::{Code, Op, Path},
     functions,
     hint::nearest,
     ops::{self, Result, boolean, fail},
@@ -73,6 +73,9 @@ pub(crate) struct Machine<'a> {
     vars: &'a Value,
     meter: Meter,
     now: Option<Timestamp>,
+    /// What lies on top of `stack`, if it isn't there: most conditions never need more than this one place, and so no
+    /// memory of their own.
+    top: Option<Slot<'a>>,
     stack: Vec<Slot<'a>>,
     scopes: Vec<Scope<'a>>,
     variables: Vec<Slot<'a>>,
@@ -90,7 +93,8 @@ impl<'a> Machine<'a> {
             vars,
             meter,
             now,
-            stack: Vec::with_capacity(8),
+            top: None,
+            stack: Vec::new(),
             scopes: Vec::new(),
             variables: vec![Slot::Own(Value::Nil); code.variables],
             elements: 0,
@@ -109,21 +113,32 @@ impl<'a> Machine<'a> {
                 return Err(Failure { error, place: self.place.unwrap_or(place), hint: self.hint });
             }
         }
-        Ok(self.stack.pop().map_or(Value::Nil, Slot::into_value))
+        Ok(self.pop().into_value())
+    }
+
+    #[inline(always)]
+    fn push_slot(&mut self, slot: Slot<'a>) {
+        if let Some(below) = self.top.replace(slot) {
+            self.stack.push(below);
+        }
     }
 
     #[inline(always)]
     fn push(&mut self, value: Value) {
-        self.stack.push(Slot::Own(value));
+        self.push_slot(Slot::Own(value));
     }
 
     #[inline(always)]
     fn pop(&mut self) -> Slot<'a> {
-        self.stack.pop().unwrap_or(Slot::Own(Value::Nil))
+        match self.top.take() {
+            Some(slot) => slot,
+            None => self.stack.pop().unwrap_or(Slot::Own(Value::Nil)),
+        }
     }
 
+    #[inline(always)]
     fn top(&self) -> &Value {
-        self.stack.last().map_or(&Value::Nil, Slot::get)
+        self.top.as_ref().or_else(|| self.stack.last()).map_or(&Value::Nil, Slot::get)
     }
 
     fn grow(&mut self, count: usize) -> Result<()> {
@@ -137,6 +152,12 @@ impl<'a> Machine<'a> {
     }
 
     fn take(&mut self, count: usize) -> Vec<Value> {
+        if count == 0 {
+            return Vec::new();
+        }
+        if let Some(top) = self.top.take() {
+            self.stack.push(top);
+        }
         let from = self.stack.len().saturating_sub(count);
         self.stack.drain(from..).map(Slot::into_value).collect()
     }
@@ -156,17 +177,17 @@ impl<'a> Machine<'a> {
         match op {
             Op::Const(i) => {
                 if let Some(value) = code.consts.get(i as usize) {
-                    self.stack.push(Slot::Ref(value));
+                    self.push_slot(Slot::Ref(value));
                 }
             }
             Op::Path(i) => {
                 let slot = self.path(code.paths.get(i as usize))?;
-                self.stack.push(slot);
+                self.push_slot(slot);
             }
-            Op::Env => self.stack.push(Slot::Ref(self.vars)),
+            Op::Env => self.push_slot(Slot::Ref(self.vars)),
             Op::Var(i) => {
                 let slot = self.variables.get(i as usize).cloned().unwrap_or(Slot::Own(Value::Nil));
-                self.stack.push(slot);
+                self.push_slot(slot);
             }
             Op::Store(i) => {
                 let slot = self.pop();
@@ -178,7 +199,7 @@ impl<'a> Machine<'a> {
             Op::Fetch => {
                 let key = self.pop();
                 let slot = self.pop().fetch(key.get(), &mut self.meter)?;
-                self.stack.push(slot);
+                self.push_slot(slot);
             }
             Op::Key(i) => {
                 let Some((key, hint)) = code.keys.get(i as usize) else { return Ok(()) };
@@ -192,7 +213,7 @@ impl<'a> Machine<'a> {
                     Some(slot) => slot,
                     None => base.fetch(&Value::Str(key.clone()), &mut self.meter)?,
                 };
-                self.stack.push(slot);
+                self.push_slot(slot);
             }
             Op::Not => {
                 let value = !boolean(self.pop().get())?;
@@ -200,6 +221,23 @@ impl<'a> Machine<'a> {
             }
             Op::Negate => {
                 let value = ops::negate(self.pop().get())?;
+                self.push(value);
+            }
+            Op::EqualConst(i) => {
+                let Some(constant) = code.consts.get(i as usize) else { return Ok(()) };
+                let equal = {
+                    let a = self.pop();
+                    match (a.get(), constant) {
+                        (Value::Str(x), Value::Str(y)) => ops::same_text(x, y, &mut self.meter)?,
+                        (x, y) => ops::equal(x, y, &mut self.meter)?,
+                    }
+                };
+                self.push(Value::Bool(equal));
+            }
+            Op::BinaryConst(op, i) => {
+                let Some(constant) = code.consts.get(i as usize) else { return Ok(()) };
+                let a = self.pop();
+                let value = ops::binary(op, a.get(), constant, &mut self.meter)?;
                 self.push(value);
             }
             Op::Binary(BinaryOp::Equal) => {
@@ -324,25 +362,49 @@ impl<'a> Machine<'a> {
             Op::Map(count) => self.map(count as usize)?,
             Op::Call(count) => {
                 let callee = self.pop();
-                let args = self.take(count as usize);
                 let near = match (callee.get(), ip.checked_sub(2).and_then(|at| code.ops.get(at))) {
                     (Value::Nil, Some(Op::Path(i))) => self.near_function(code.paths.get(*i as usize)),
                     _ => None,
                 };
-                let value = self.call(callee.get(), &args, near)?;
+                let value = match count {
+                    1 => {
+                        let arg = self.pop().into_value();
+                        self.call(callee.get(), &[arg], near)?
+                    }
+                    _ => {
+                        let args = self.take(count as usize);
+                        self.call(callee.get(), &args, near)?
+                    }
+                };
                 self.push(value);
             }
             Op::CallKey(key, count) => {
                 let Some((key, hint)) = code.keys.get(key as usize) else { return Ok(()) };
                 let base = self.pop();
-                let args = self.take(count as usize);
-                let value = self.call_key(base, key, hint, &args)?;
+                let value = match count {
+                    1 => {
+                        let arg = self.pop().into_value();
+                        self.call_key(base, key, hint, &[arg])?
+                    }
+                    _ => {
+                        let args = self.take(count as usize);
+                        self.call_key(base, key, hint, &args)?
+                    }
+                };
                 self.push(value);
             }
             Op::Builtin(builtin, count) => {
-                let args = self.take(count as usize);
                 let now = self.now;
-                let value = functions::call(builtin, &args, &mut self.meter, now)?;
+                let value = match count {
+                    1 => {
+                        let arg = self.pop().into_value();
+                        functions::call(builtin, &[arg], &mut self.meter, now)?
+                    }
+                    _ => {
+                        let args = self.take(count as usize);
+                        functions::call(builtin, &args, &mut self.meter, now)?
+                    }
+                };
                 if functions::counts(builtin) {
                     self.grow(match &value {
                         Value::Str(text) => text.len(),
@@ -368,8 +430,7 @@ impl<'a> Machine<'a> {
             Some((known, regex)) if known == *pattern => regex,
             _ => {
                 self.meter.step(PATTERN_STEPS)?;
-                pattern::compile(&pattern.to_str_lossy(), self.meter.limits().regex_bytes)
-                    .map_err(CallError::new)?
+                pattern::compile(&pattern.to_str_lossy(), self.meter.limits().regex_bytes)?
             }
         };
         let found = match text {

@@ -1,5 +1,8 @@
 //! What helps someone whose template failed: mistakes that many make, by what stands in the source.
 
+/// The help for words that stand in an action only because nothing ends it.
+pub(crate) const NOT_CLOSED: &str = "the action is not closed with }} on this line";
+
 /// What to say besides the message, if anything.
 pub(crate) fn on(source: &str, at: u32, message: &str) -> Option<String> {
     let at = (at as usize).min(source.len());
@@ -8,7 +11,7 @@ pub(crate) fn on(source: &str, at: u32, message: &str) -> Option<String> {
     let word: &str = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
     if message.starts_with("function ") {
         if !line.contains("}}") {
-            return Some("the action is not closed with }} on this line".into());
+            return Some(NOT_CLOSED.into());
         }
         if rest.get(word.len()..).is_some_and(|tail| tail.starts_with('.')) {
             return Some(format!("the name of a value begins with a dot: .{word}"));

@@ -253,7 +253,7 @@ impl Walk<'_> {
         match &operand.kind {
             Kind::Dot => dot.clone(),
             Kind::Field(fields) => {
-                let names = fields.iter().map(|f| f.to_str_lossy().into_owned()).collect();
+                let names = fields.iter().map(|f| f.text.to_str_lossy().into_owned()).collect();
                 self.fields(dot.clone(), operand.pos as usize, names, tested)
             }
             Kind::Variable(id, fields) => {
@@ -263,12 +263,12 @@ impl Walk<'_> {
                     return base;
                 }
                 let name = self.program.variables.get(*id as usize).map_or(0, |name| name.len());
-                let names = fields.iter().map(|f| f.to_str_lossy().into_owned()).collect();
+                let names = fields.iter().map(|f| f.text.to_str_lossy().into_owned()).collect();
                 self.fields(base, operand.pos as usize + name, names, tested)
             }
             Kind::Chain(inner, fields) => {
                 let base = self.operand(inner, dot, tested);
-                let names: Vec<String> = fields.iter().map(|f| f.to_str_lossy().into_owned()).collect();
+                let names: Vec<String> = fields.iter().map(|f| f.text.to_str_lossy().into_owned()).collect();
                 let length: usize = names.iter().map(|name| name.len() + 1).sum();
                 self.fields(base, (operand.end as usize).saturating_sub(length), names, tested)
             }

@@ -1,6 +1,6 @@
 //! The compiled form of a template.
 
-use herald_value::{Str, Value};
+use herald_value::{Hint, Str, Value};
 
 use crate::{builtin::Builtin, function::Function};
 
@@ -79,6 +79,20 @@ pub(crate) struct Command {
     pub(crate) args: Box<[Operand]>,
 }
 
+/// The name of a field.
+#[derive(Debug)]
+pub(crate) struct Name {
+    pub(crate) text: Str,
+    pub(crate) hint: Hint,
+}
+
+impl Name {
+    /// A field as the source writes it, with its dot.
+    pub(crate) fn new(field: &str) -> Name {
+        Name { text: Str::from(field.get(1..).unwrap_or("")), hint: Hint::default() }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Operand {
     pub(crate) pos: Pos,
@@ -93,9 +107,9 @@ pub(crate) enum Kind {
     Bool(Value),
     Number(Box<Number>),
     Str(Value),
-    Field(Box<[Str]>),
-    Variable(VarId, Box<[Str]>),
-    Chain(Box<Operand>, Box<[Str]>),
+    Field(Box<[Name]>),
+    Variable(VarId, Box<[Name]>),
+    Chain(Box<Operand>, Box<[Name]>),
     Pipe(Box<Pipe>),
     Builtin(Builtin),
     Function(&'static Function),

@@ -2,10 +2,10 @@
 
 mod call;
 
-use herald_value::{CallError, IntKind, Str, Value, gofmt, limits::Limits, limits::Meter};
+use herald_value::{CallError, IntKind, Value, gofmt, limits::Limits, limits::Meter};
 
 use crate::{
-    ast::{Branch, Command, Invocation, Kind, Node, Operand, Pipe, Pos, Program, Range, VarId},
+    ast::{Branch, Command, Invocation, Kind, Name, Node, Operand, Pipe, Pos, Program, Range, VarId},
     builtin, hint,
     overlay::Overlay,
 };
@@ -85,13 +85,15 @@ struct Machine<'d, 'o> {
     meter: Meter,
     overlay: Overlay,
     now: Option<jiff::Timestamp>,
+    /// `$` of the main template, which is in `variables` for all others: most templates then need no memory for them.
+    root: Ev<'d>,
     variables: Vec<(VarId, Ev<'d>)>,
     /// Where the variables of the running template begin.
     base: usize,
     depth: u32,
     most_depth: u32,
     /// The last key that was not there: the map and the key.
-    missing: Option<(&'d Value, &'d Str)>,
+    missing: Option<(&'d Value, &'d Name)>,
 }
 
 /// Renders a program.
@@ -109,7 +111,8 @@ pub(crate) fn render(
         meter: Meter::new(limits),
         overlay: Overlay::default(),
         now,
-        variables: vec![(0, dot.clone())],
+        root: dot.clone(),
+        variables: Vec::new(),
         base: 0,
         depth: 0,
         most_depth: limits.depth.min(MOST_DEPTH),
@@ -128,7 +131,7 @@ pub(crate) fn render(
 impl<'d> Machine<'d, '_> {
     fn missing_hint(&self) -> Option<String> {
         let (map, key) = self.missing?;
-        let key = key.to_str()?;
+        let key = key.text.to_str()?;
         let near = hint::nearest(key, map.as_map()?.entries().iter().filter_map(|(k, _)| k.to_str()))?;
         Some(format!("there is no field `{key}`; did you mean `{near}`?"))
     }
@@ -383,6 +386,10 @@ impl<'d> Machine<'d, '_> {
                 slot.1 = value;
                 Ok(())
             }
+            None if id == 0 && base == 0 => {
+                self.root = value;
+                Ok(())
+            }
             None => self.undefined(pos, id),
         }
     }
@@ -396,6 +403,7 @@ impl<'d> Machine<'d, '_> {
         let local = self.variables.get(self.base..).unwrap_or(&[]);
         match local.iter().rev().find(|(name, _)| *name == id) {
             Some((_, value)) => Ok(value.clone()),
+            None if id == 0 && self.base == 0 => Ok(self.root.clone()),
             None => self.undefined(pos, id),
         }
     }
@@ -500,27 +508,49 @@ impl<'d> Machine<'d, '_> {
         &mut self,
         dot: &Ev<'d>,
         receiver: Ev<'d>,
-        names: &'d [Str],
+        names: &'d [Name],
         pos: Pos,
         args: &'d [Operand],
         last: Option<Ev<'d>>,
     ) -> Result<Ev<'d>> {
-        let Some((final_name, before)) = names.split_last() else { return Ok(receiver) };
         let mut value = receiver;
-        let mut before = before.iter();
+        let mut names = names;
+        let has_args = !args.is_empty() || last.is_some();
         // Most chains walk through maps of the data: by reference, from one to the next.
-        if self.overlay.is_empty() {
-            while let (Ev::Ref(whole @ Value::Map(map)), Some(name)) = (&value, before.as_slice().first()) {
-                before.next();
-                value = match map.get_bytes(name.as_bytes()) {
-                    Some(found) => Ev::Ref(found),
+        if self.overlay.is_empty()
+            && let Ev::Ref(mut whole) = value
+        {
+            while let (Value::Map(map), Some((name, rest))) = (whole, names.split_first())
+                && !(has_args && rest.is_empty())
+            {
+                match name.hint.lookup(map, &name.text) {
+                    Some(found) => whole = found,
                     None => {
                         self.missing = Some((whole, name));
-                        Ev::Missing
+                        return if has_args {
+                            self.rest(dot, Ev::Missing, rest, pos, args, last)
+                        } else {
+                            Ok(Ev::Missing)
+                        };
                     }
-                };
+                }
+                names = rest;
             }
+            value = Ev::Ref(whole);
         }
+        self.rest(dot, value, names, pos, args, last)
+    }
+
+    fn rest(
+        &mut self,
+        dot: &Ev<'d>,
+        mut value: Ev<'d>,
+        names: &'d [Name],
+        pos: Pos,
+        args: &'d [Operand],
+        last: Option<Ev<'d>>,
+    ) -> Result<Ev<'d>> {
+        let Some((final_name, before)) = names.split_last() else { return Ok(value) };
         for name in before {
             value = self.field(dot, value, name, pos, &[], None)?;
         }
@@ -531,7 +561,7 @@ impl<'d> Machine<'d, '_> {
         &mut self,
         dot: &Ev<'d>,
         receiver: Ev<'d>,
-        name: &'d Str,
+        name: &'d Name,
         pos: Pos,
         args: &'d [Operand],
         last: Option<Ev<'d>>,
@@ -540,20 +570,23 @@ impl<'d> Machine<'d, '_> {
         match receiver.get() {
             None => Ok(Ev::Missing),
             Some(Value::Nil) => {
-                fail(pos, format!("the value is null, so it has no field {}", name.to_str_lossy()))
+                fail(pos, format!("the value is null, so it has no field {}", name.text.to_str_lossy()))
             }
             Some(Value::Map(map)) => {
                 if has_args {
-                    return fail(pos, format!("{} is not a method but has arguments", name.to_str_lossy()));
+                    return fail(
+                        pos,
+                        format!("{} is not a method but has arguments", name.text.to_str_lossy()),
+                    );
                 }
                 if !self.overlay.is_empty() {
                     let current = self.overlay.current(map);
                     return Ok(current
-                        .get_bytes(name.as_bytes())
+                        .get_bytes(name.text.as_bytes())
                         .map_or(Ev::Missing, |v| Ev::Own(v.clone())));
                 }
                 let found = receiver.child(|value| match value {
-                    Value::Map(map) => map.get_bytes(name.as_bytes()),
+                    Value::Map(map) => name.hint.lookup(map, &name.text),
                     _ => None,
                 });
                 if let (Ev::Missing, Ev::Ref(map)) = (&found, &receiver) {
@@ -563,12 +596,12 @@ impl<'d> Machine<'d, '_> {
             }
             Some(Value::AnyMap(map)) => {
                 let found =
-                    map.entries().iter().find(|(key, _)| matches!(key, Value::Str(key) if key == name));
+                    map.entries().iter().find(|(key, _)| matches!(key, Value::Str(key) if *key == name.text));
                 Ok(found.map_or(Ev::Missing, |(_, value)| Ev::Own(value.clone())))
             }
             Some(value) => {
                 let value = value.clone();
-                self.method(dot, &value, name, pos, args, last)
+                self.method(dot, &value, &name.text, pos, args, last)
             }
         }
     }

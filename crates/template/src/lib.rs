@@ -117,6 +117,12 @@ impl Template {
             Err((pos, message)) => {
                 let mut error = error(pos, herald_value::CallError::new(message));
                 error.hint = advice::on(source, pos, &error.message);
+                // Then the word is text of the message, no misspelt function.
+                if error.hint.as_deref() == Some(advice::NOT_CLOSED)
+                    && let Some(end) = error.message.find("; did you mean")
+                {
+                    error.message.truncate(end);
+                }
                 Err(error)
             }
         }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use herald_value::{Str, Value, limits::Limits, num};
+use herald_value::{Value, limits::Limits, num};
 
 use crate::{
-    ast::{Branch, Command, Definition, Invocation, Kind, Node, Operand, Pipe, Pos, Program, Range, VarId},
+    ast::{
+        Branch, Command, Definition, Invocation, Kind, Name, Node, Operand, Pipe, Pos, Program, Range, VarId,
+    },
     constant,
     functions::{self, Callee},
     lex::{Item, Keyword, LexError, Lexer, Token},
@@ -504,9 +506,9 @@ impl<'s> Parser<'s> {
             self.back(item);
             return Ok(Some(operand));
         }
-        let mut fields: Vec<Str> = Vec::new();
+        let mut fields: Vec<Name> = Vec::new();
         while item.token == Token::Field {
-            fields.push(Str::from(self.text(item).get(1..).unwrap_or("")));
+            fields.push(Name::new(self.text(item)));
             operand.end = item.end;
             item = self.next()?;
         }
@@ -548,7 +550,7 @@ impl<'s> Parser<'s> {
                 }
                 Kind::Variable(id, Box::new([]))
             }
-            Token::Field => Kind::Field(Box::new([Str::from(text.get(1..).unwrap_or(""))])),
+            Token::Field => Kind::Field(Box::new([Name::new(text)])),
             Token::Bool => Kind::Bool(Value::Bool(text == "true")),
             Token::CharConstant | Token::Complex | Token::Number => {
                 let number = constant::number(text, item.token).map_err(|message| (item.start, message))?;

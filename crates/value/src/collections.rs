@@ -1,5 +1,7 @@
 //! Lists and maps. Each knows how deep it nests, so that no walk over a value can overflow the stack.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::{Str, Value};
 
 /// How deep containers may nest. Kubernetes allows less in its objects.
@@ -189,6 +191,28 @@ impl Map {
 
     pub(crate) fn depth(&self) -> u16 {
         self.depth
+    }
+}
+
+/// Where a name was found last: objects of a kind mostly have the same fields, so it is mostly there again.
+#[derive(Debug, Default)]
+pub struct Hint(AtomicU32);
+
+impl Hint {
+    /// The value of a key.
+    #[inline]
+    pub fn lookup<'v>(&self, map: &'v Map, key: &Str) -> Option<&'v Value> {
+        let entries = map.entries();
+        match entries.get(self.0.load(Ordering::Relaxed) as usize) {
+            Some((known, value)) if known == key => Some(value),
+            _ => self.search(entries, key),
+        }
+    }
+
+    fn search<'v>(&self, entries: &'v [(Str, Value)], key: &Str) -> Option<&'v Value> {
+        let at = entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
+        self.0.store(at as u32, Ordering::Relaxed);
+        entries.get(at).map(|(_, value)| value)
     }
 }
 

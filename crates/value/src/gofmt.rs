@@ -4,6 +4,7 @@
 //! there is a bounded form of each function; it stops near the bound and says whether everything was printed.
 
 mod format;
+mod numbers;
 mod printer;
 mod times;
 

@@ -23,6 +23,7 @@
 //! | [`time`] | Go's `time.Time` and `time.Duration`: layouts, zones, methods |
 //! | [`limits`] | budgets for programs that work on values |
 //! | [`caret`] | errors shown with their source line |
+//! | [`re2`] | regular expressions with the rules of RE2 |
 //! | [`vector`] | case files of the two languages: environments and results |
 //!
 //! Containers nest at most [`MAX_DEPTH`] deep. Constructing a deeper one is an error, so everything
@@ -33,6 +34,7 @@ pub mod gofmt;
 pub mod json;
 pub mod limits;
 pub mod num;
+pub mod re2;
 pub mod time;
 pub mod vector;
 
@@ -41,7 +43,7 @@ mod text;
 
 use std::{fmt, sync::Arc};
 
-pub use collections::{AnyMap, Elem, List, MAX_DEPTH, Map, TooDeep};
+pub use collections::{AnyMap, Elem, Hint, List, MAX_DEPTH, Map, TooDeep};
 pub use json::{DecodeError, Numbers};
 pub use text::{Str, lossy};
 

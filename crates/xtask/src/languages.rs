@@ -47,8 +47,8 @@ fn is_real(group: &str) -> bool {
     ["k8s_", "cond_", "catalog_", "engine_docs"].iter().any(|start| group.starts_with(start))
 }
 
-/// Prints medians over the real templates and conditions.
-pub(crate) fn run() -> Result<()> {
+/// Prints medians over the real templates and conditions, and the cases that are the least faster than the originals.
+pub(crate) fn run(show: usize) -> Result<()> {
     println!(
         "{:10} {:>6} {:>14} {:>14} {:>8}   {:>14} {:>14} {:>8}",
         "", "cases", "Go run ns", "Herald run ns", "faster", "Go compile ns", "Herald", "faster"
@@ -56,6 +56,7 @@ pub(crate) fn run() -> Result<()> {
     for kind in [Kind::Template, Kind::Expr] {
         let (mut run, mut compile, mut goes, mut ours) =
             (Vec::new(), Vec::new(), [vec![], vec![]], [vec![], vec![]]);
+        let mut each = Vec::new();
         for file in cases::files().into_iter().filter(|file| file.kind == kind) {
             let text = fs::read_to_string(&file.path)?;
             let mut environments = Environments::new(&file.env_dir);
@@ -90,6 +91,7 @@ pub(crate) fn run() -> Result<()> {
                 }
                 let (our_run, our_compile) = measure(kind, &case.src, env);
                 run.push(go_run / our_run);
+                each.push((go_run / our_run, go_run, our_run, case.src.clone()));
                 compile.push(go_compile / our_compile);
                 goes[0].push(go_run);
                 goes[1].push(go_compile);
@@ -106,6 +108,13 @@ pub(crate) fn run() -> Result<()> {
             median(run),
             median(compile),
         );
+        each.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (faster, go, ours, source) in each.iter().take(show) {
+            println!(
+                "  {faster:5.1}x {go:8.0} {ours:8.0}  {:?}",
+                source.chars().take(120).collect::<String>()
+            );
+        }
     }
     Ok(())
 }

@@ -108,7 +108,7 @@ impl<'a> Machine<'a> {
             }
             Op::Item => {
                 let item = self.scope()?.item()?;
-                self.stack.push(item);
+                self.push_slot(item);
             }
             Op::Index => {
                 let index = self.scope()?.index;
@@ -116,7 +116,7 @@ impl<'a> Machine<'a> {
             }
             Op::Acc => {
                 let acc = self.scope()?.acc.clone();
-                self.stack.push(acc);
+                self.push_slot(acc);
             }
             Op::SetAcc => {
                 let value = self.pop();

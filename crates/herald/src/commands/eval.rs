@@ -159,6 +159,10 @@ fn failed(id: Json, err: impl Into<String>, phase: &str) -> Json {
 type Environments = HashMap<(String, bool, Option<String>), Result<Value, String>>;
 
 fn case(line: &[u8], dir: &std::path::Path, environments: &mut Environments) -> Json {
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        let wanted = "the line is no case: a case is a JSON object with `kind` and `src`";
+        return failed(Json::Null, wanted, "input");
+    }
     let case: Case = match serde_json::from_slice(line) {
         Ok(case) => case,
         Err(error) => {
@@ -178,7 +182,7 @@ fn case(line: &[u8], dir: &std::path::Path, environments: &mut Environments) -> 
         (_, Some(path)) => environments
             .entry((path.clone(), floats, case.helpers.clone()))
             .or_insert_with(|| {
-                let file = dir.join(path);
+                let file = below(dir, path)?;
                 let text = std::fs::read(&file).map_err(|e| format!("can't read {}: {e}", file.display()))?;
                 read(&text)
             })
@@ -193,6 +197,16 @@ fn case(line: &[u8], dir: &std::path::Path, environments: &mut Environments) -> 
         "template" => template(case.id, &case.src, &env),
         "expr" => expression(case.id, &case.src, &env),
         other => failed(case.id, format!("kind `{other}` is neither `template` nor `expr`"), "input"),
+    }
+}
+
+/// The file of an `env_ref`. Cases may come from someone else, so they name files of the folder only.
+fn below(dir: &std::path::Path, path: &str) -> Result<PathBuf, String> {
+    let inside = |part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir);
+    if std::path::Path::new(path).components().all(inside) {
+        Ok(dir.join(path))
+    } else {
+        Err(format!("`env_ref` {path:?} leads out of the folder; name a file of --env-dir"))
     }
 }
 

@@ -1,10 +1,9 @@
 //! Regular expressions with the rules of RE2, as Go has them.
 
-use herald_value::{CallError, Value};
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use herald_value::{CallError, Value, re2};
+use regex::bytes::{Captures, Regex};
 
 use super::help::{Result, strings, text};
-use super::re2;
 use crate::function::{Call, Function, Param::*};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -44,16 +43,12 @@ fn compiled(call: &mut Call<'_>) -> Result<Regex> {
     // Compiling takes time and memory that grow with the source, matching with the text.
     call.meter.step((source.len() as u64 + 1).saturating_mul(16))?;
     call.meter.step(call.bytes(1).len() as u64 / 8)?;
-    let failed = |why: String| CallError::new(format!("error parsing regexp: {why}: `{source}`"));
-    let translated = re2::translate(&source).map_err(failed)?;
-    RegexBuilder::new(&translated).size_limit(size).dfa_size_limit(size).build().map_err(
-        |error| match error {
-            regex::Error::CompiledTooBig(_) => CallError::over_limit(format!(
-                "the regular expression `{source}` compiles to more than {size} bytes"
-            )),
-            other => failed(other.to_string().lines().last().unwrap_or_default().to_string()),
-        },
-    )
+    re2::compile(&source, size).map_err(|refused| match refused {
+        re2::Refused::Invalid(why) => CallError::new(format!("error parsing regexp: {why}: `{source}`")),
+        re2::Refused::TooLarge => CallError::over_limit(format!(
+            "the regular expression `{source}` compiles to more than {size} bytes"
+        )),
+    })
 }
 
 /// The places that match, as Go counts them: after a match, an empty one right at its end does not count.

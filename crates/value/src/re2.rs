@@ -1,8 +1,33 @@
 //! From the syntax of RE2 to that of the `regex` crate. Both come from the same family; this bridges the places where
 //! they differ, and refuses what RE2 refuses.
 
+use regex::bytes::{Regex, RegexBuilder};
+
+/// Why an expression can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is none, in the words of RE2 where RE2 would refuse it.
+    Invalid(String),
+    /// It compiles to more bytes than are allowed.
+    TooLarge,
+}
+
+/// Compiles an expression as Go would read it, to at most so many bytes.
+pub fn compile(source: &str, most_bytes: usize) -> Result<Regex, Refused> {
+    let translated = translate(source).map_err(Refused::Invalid)?;
+    let built = RegexBuilder::new(&translated).size_limit(most_bytes).dfa_size_limit(most_bytes).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => Refused::TooLarge,
+        other => {
+            let text = other.to_string();
+            let reason = text.lines().last().unwrap_or_default();
+            Refused::Invalid(reason.trim_start_matches("error: ").to_owned())
+        }
+    })
+}
+
 /// The same expression in the syntax of the `regex` crate, or why RE2 would refuse it.
-pub(super) fn translate(source: &str) -> Result<String, String> {
+fn translate(source: &str) -> Result<String, String> {
     let mut out = String::with_capacity(source.len() + 16);
     let chars: Vec<char> = source.chars().collect();
     let mut at = 0;
@@ -282,6 +307,6 @@ fn in_range(out: &str) -> bool {
 }
 
 /// The name of a group in the `regex` crate, whose names cannot begin with a digit as RE2's can.
-pub(super) fn group_name(name: &str) -> std::borrow::Cow<'_, str> {
+pub fn group_name(name: &str) -> std::borrow::Cow<'_, str> {
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("digit_{name}").into() } else { name.into() }
 }
