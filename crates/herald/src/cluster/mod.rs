@@ -345,10 +345,8 @@ impl Fleet<'_> {
                 })));
             }
         };
-        // What others may have delivered meanwhile is sorted out before anything is delivered.
-        if !handover {
-            begin();
-        }
+        // Nothing is delivered before everything was looked at once: without the configuration every notice of a former
+        // run would be given up, and what others may have delivered meanwhile has to be sorted out.
         let began = Timestamp::now();
         let (first, looked) = tokio::sync::oneshot::channel();
         let mut first = Some(first);

@@ -226,7 +226,11 @@ impl<'a> Session<'a> {
     async fn hear(&mut self, batch: &mut Vec<(Feed, Heard)>) -> Result<(), OutboxError> {
         let mut rollouts = Vec::new();
         for (feed, heard) in batch.drain(..) {
-            let synced = matches!(heard, Heard::Synced { .. });
+            // A ConfigMap that can't be read is not an empty one: nothing begins without it.
+            let synced = match heard {
+                Heard::Synced { whole } => whole || feed != Feed::ConfigMap,
+                _ => false,
+            };
             match feed {
                 Feed::ConfigMap | Feed::Secret | Feed::MoreConfig => {
                     if self.configured.hear(feed, heard) {
@@ -382,7 +386,7 @@ impl<'a> Session<'a> {
         while !rest.is_empty() {
             // A version is judged against what is stored of the one before: two of one object don't share a commit.
             let mut uids = HashSet::new();
-            let fresh = |object: &&Value| uids.insert(text(object, &["metadata", "uid"]));
+            let fresh = |object: &&Value| uids.insert(text(object, &["metadata", "uid"]).to_owned());
             let count = rest.iter().take(GROUP).take_while(fresh).count();
             let (group, after) = rest.split_at_checked(count.max(1)).unwrap_or((rest, &[]));
             self.look_at(group).await?;
