@@ -5,6 +5,7 @@ mod cases;
 mod conformance;
 mod crash;
 mod fuzz;
+mod guard;
 mod languages;
 #[cfg(test)]
 mod mistakes;
@@ -58,6 +59,12 @@ enum Command {
     Apiserver(apiserver::Options),
     /// Writes what the fuzz targets start from to `fuzz/corpus`.
     FuzzSeeds,
+    /// Counts the instructions of parsing, compiling, deciding and rendering; fails where they grew (needs valgrind).
+    Guard {
+        /// Takes what is counted now as the baseline.
+        #[arg(long)]
+        update: bool,
+    },
     /// Kills the real program under load, again and again, and counts what is lost or repeated.
     Crash(crash::CrashArgs),
     /// Benchmarks beside the originals.
@@ -106,6 +113,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz { cases, seed, show, kind } => fuzz::run(cases, seed, show, kind),
         Command::Apiserver(options) => apiserver::run(options),
         Command::Crash(args) => crash::run(&args),
+        Command::Guard { update } => guard::run(update),
         Command::FuzzSeeds => seeds::write(),
         Command::Bench { scene: Scene::Languages { show } } => languages::run(show),
         Command::Bench { scene: Scene::Outbox { history } } => {

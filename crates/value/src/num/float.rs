@@ -18,7 +18,15 @@ pub fn format_float(out: &mut Vec<u8>, value: f64, format: u8, precision: i32) {
     }
     let value = value.abs();
     match format {
-        b'f' | b'F' if precision < 0 => write(out, format_args!("{value}")),
+        b'f' | b'F' if precision < 0 => {
+            let text = value.to_string();
+            let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            let text = match decimals {
+                0 => text,
+                _ => of_equals(value, text, |value| format!("{value:.decimals$}")),
+            };
+            out.extend_from_slice(text.as_bytes());
+        }
         b'f' | b'F' => {
             let (exact, zeros) = split_precision(precision as usize);
             write(out, format_args!("{value:.exact$}"));
@@ -57,13 +65,27 @@ struct Digits {
     exponent: i32,
 }
 
+/// Of two shortest texts that are equally near to the number, the one with the even last digit, as Go has it. Only long
+/// texts can be such.
+fn of_equals(value: f64, shortest: String, rounded: impl Fn(f64) -> String) -> String {
+    if shortest.len() < 16 {
+        return shortest;
+    }
+    let rounded = rounded(value);
+    if rounded != shortest && rounded.parse() == Ok(value) { rounded } else { shortest }
+}
+
 impl Digits {
     /// Rounded to that many significant digits, or the shortest that reads back.
     fn new(value: f64, significant: Option<usize>) -> Digits {
         let mut text = Vec::with_capacity(32);
         let mut zeros = 0;
         match significant {
-            None => write(&mut text, format_args!("{value:e}")),
+            None => {
+                let shortest = format!("{value:e}");
+                let more = shortest.find('e').unwrap_or(0).saturating_sub(2);
+                text = of_equals(value, shortest, |value| format!("{value:.more$e}")).into_bytes();
+            }
             Some(n) => {
                 let (exact, more) = split_precision(n.saturating_sub(1));
                 zeros = more;
@@ -309,6 +331,9 @@ mod tests {
             (1e6, b'g', -1, "1e+06"),
             (123456.0, b'g', -1, "123456"),
             (100.0, b'g', -1, "100"),
+            (900719925474105.25, b'g', -1, "9.007199254741052e+14"),
+            (900719925474105.25, b'f', -1, "900719925474105.2"),
+            (1e23, b'f', -1, "100000000000000000000000"),
             (1e20, b'g', -1, "1e+20"),
             (1e21, b'g', -1, "1e+21"),
             (0.0001, b'g', -1, "0.0001"),

@@ -1,0 +1,73 @@
+//! Instructions instead of time: they are the same on a busy machine, so a few per cent more are noticed.
+
+use std::{collections::BTreeMap, fs, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::root;
+
+/// What is counted; `examples/guard.rs` does it.
+const CHORES: [&str; 5] = ["decode", "compile", "parse", "decide", "render"];
+
+/// More than this much beyond the baseline, in per cent, fails.
+const MOST_GROWTH: f64 = 5.0;
+
+/// Counts every chore's instructions and compares them with `conformance/guard.json`.
+pub(crate) fn run(update: bool) -> Result<()> {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: instructions are not counted, because there is no valgrind");
+        return Ok(());
+    }
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--package", "xtask", "--example", "guard"])
+        .args(["--message-format", "json"])
+        .current_dir(root())
+        .output()?;
+    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let program = String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "guard")
+        .find_map(|message| message["executable"].as_str().map(str::to_owned))
+        .context("cargo names no program")?;
+    let start = count(&program, "nothing")?;
+    let mut counts = BTreeMap::new();
+    for chore in CHORES {
+        counts.insert(chore.to_owned(), count(&program, chore)?.saturating_sub(start));
+    }
+    let path = root().join("conformance/guard.json");
+    if update {
+        fs::write(&path, serde_json::to_string_pretty(&counts)? + "\n")?;
+        return Ok(());
+    }
+    let baseline: BTreeMap<String, u64> = serde_json::from_str(
+        &fs::read_to_string(&path).with_context(|| format!("{} (write it with --update)", path.display()))?,
+    )?;
+    let mut worse = Vec::new();
+    for (chore, now) in &counts {
+        let Some(before) = baseline.get(chore) else { bail!("{} has no {chore}", path.display()) };
+        let change = (*now as f64 / *before as f64 - 1.0) * 100.0;
+        println!("{chore:8} {now:14} instructions, {change:+6.2} %");
+        if change > MOST_GROWTH {
+            worse.push(chore.as_str());
+        }
+    }
+    ensure!(
+        worse.is_empty(),
+        "more instructions than before: {}; if that is right, run `cargo xtask guard --update`",
+        worse.join(", ")
+    );
+    Ok(())
+}
+
+/// The instructions of one run.
+fn count(program: &str, chore: &str) -> Result<u64> {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", program, chore])
+        .output()?;
+    let text = String::from_utf8_lossy(&run.stderr);
+    ensure!(run.status.success(), "{chore}: {text}");
+    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, number) = collected.with_context(|| format!("valgrind counts nothing: {text}"))?;
+    Ok(number.trim().parse()?)
+}
