@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     failure::SendError,
     http::HttpClient,
-    schema,
+    limit, schema,
     section::{self, Field, Merge},
     service::{Context, Delivery, Receipt, Service, ServiceType},
 };
@@ -29,6 +29,9 @@ pub const TYPE: ServiceType = ServiceType {
     section_schema: Some(|| schema::fields(FIELDS)),
     build,
 };
+
+/// Teams refuses larger cards.
+const LARGEST_CARD_BYTES: usize = 28 * 1024;
 
 pub(crate) const FIELDS: &[Field] = &[
     Field::text("template"),
@@ -121,6 +124,30 @@ fn body(card: &Card, message: &str) -> Result<Value, SendError> {
     Ok(body)
 }
 
+/// The card within Teams' limit: what is too large is left out from its end, and its text is cut at last.
+fn fitting(card: &Card, message: &str, warnings: &mut Vec<String>) -> Result<Value, SendError> {
+    let mut whole = body(card, message)?;
+    let mut size = whole.to_string().len();
+    if size <= LARGEST_CARD_BYTES {
+        return Ok(whole);
+    }
+    warnings.push(format!("card of {size} bytes cut; Teams takes {LARGEST_CARD_BYTES}"));
+    while size > LARGEST_CARD_BYTES {
+        let Some(sections) = whole.get_mut("sections").and_then(Value::as_array_mut) else { break };
+        if sections.pop().is_none() {
+            break;
+        }
+        size = whole.to_string().len();
+    }
+    if size > LARGEST_CARD_BYTES
+        && let Some(Value::String(text)) = whole.get_mut("text")
+    {
+        // JSON writes some characters as six, and the rest of the card needs room.
+        limit::cut_bytes(text, LARGEST_CARD_BYTES / 7);
+    }
+    Ok(whole)
+}
+
 impl Teams {
     fn url(&self, recipient: &str) -> Result<&str, SendError> {
         self.recipient_urls.get(recipient).map(String::as_str).ok_or_else(|| {
@@ -138,9 +165,10 @@ impl Service for Teams {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, SendError> {
         let url = self.url(delivery.recipient)?;
         let card = delivery.section::<Card>(TYPE.name)?.unwrap_or_default();
+        let mut receipt = Receipt::default();
         let request = self.http.post(url)?;
         let request = if card.template.is_empty() {
-            request.json(&body(&card, delivery.message())?)?
+            request.json(&fitting(&card, delivery.message(), &mut receipt.warnings)?)?
         } else {
             request.header("Content-Type", "application/json")?.body(card.template)
         };
@@ -149,6 +177,29 @@ impl Service for Teams {
         if !reply.is_success() || reply.text() != "1" {
             return Err(reply.failure(format!("teams webhook post error: {}", reply.text())));
         }
-        Ok(Receipt::new(reply.status_line()))
+        receipt.detail = reply.status_line();
+        Ok(receipt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_cards_are_cut() {
+        let fact = json!({"name": "n", "value": "v".repeat(10_000)});
+        let sections = json!([{"facts": [fact]}, {"facts": [fact]}, {"facts": [fact]}]).to_string();
+        let card = Card { sections, text: "t".into(), ..Card::default() };
+        let mut warnings = Vec::new();
+        let cut = fitting(&card, "", &mut warnings).unwrap();
+        assert_eq!((cut["sections"].as_array().unwrap().len(), warnings.len()), (2, 1));
+        let cut = fitting(&Card::default(), &"\u{1}".repeat(20_000), &mut warnings).unwrap();
+        assert!(cut.to_string().len() <= LARGEST_CARD_BYTES, "{}", cut.to_string().len());
+        assert_eq!(fitting(&card_of("x"), "", &mut Vec::new()).unwrap()["text"], "x");
+    }
+
+    fn card_of(text: &str) -> Card {
+        Card { text: text.into(), ..Card::default() }
     }
 }
