@@ -72,7 +72,7 @@ fn steps(rollout: &Rollout) -> Markup {
         @if rollout.steps.is_empty() {
             p.nosteps.muted { @if rollout.strategy.is_empty() { "no strategy" } @else { (rollout.strategy) ", no steps" } }
         } @else {
-            ol.steps aria-label={ "Steps of " (rollout.name) } {
+            ol.steps tabindex="0" aria-label={ "Steps of " (rollout.name) } {
                 @for step in &rollout.steps {
                     li class={ "step " (step.state) } aria-current=[(step.state == "current").then_some("step")] {
                         span.word { (step.label) }
