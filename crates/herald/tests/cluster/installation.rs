@@ -105,7 +105,8 @@ async fn everything_in_deploy_is_accepted_by_the_api_server() {
         std::fs::write(dir.join("kustomization.yaml"), text).unwrap();
         let Some(manifests) = render(dir.to_str().unwrap()) else { return };
         // Only what may be written into this namespace; the objects of the cluster are checked without being kept.
-        let manifests = manifests.replace("namespace: argo-rollouts", &format!("namespace: {}", scene.namespace));
+        let manifests =
+            manifests.replace("namespace: argo-rollouts", &format!("namespace: {}", scene.namespace));
         let apply = [
             "--kubeconfig",
             admin,

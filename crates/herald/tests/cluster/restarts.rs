@@ -2,10 +2,10 @@
 
 use herald_testkit::{
     api_proxy::{ApiProxy, Fault, Rule},
-    apiserver::{Api, Stop},
+    apiserver::{Api, Stop, wait_for},
 };
 
-use crate::scene::{Scene, completed, updating};
+use crate::scene::{PATIENCE, Scene, completed, updating};
 
 const TRIGGERS: [&str; 2] = ["on-rollout-completed", "when-healthy"];
 
@@ -57,9 +57,11 @@ async fn compacted_history_is_listed_anew_and_nothing_is_sent_again() {
     scene.server.restart(Stop::Gently).await;
     let watch =
         format!("{}?watch=true&timeoutSeconds=2&resourceVersion={version}", Api::rollouts(&scene.namespace));
-    let (status, answer) = scene.api.get(&watch).await;
-    let gone = status == 410 || answer["object"]["code"] == 410;
-    assert!(gone, "a watch from before is refused: {status} {answer}");
+    let gone = async || {
+        let (status, answer) = scene.api.get(&watch).await;
+        status == 410 || answer["object"]["code"] == 410
+    };
+    assert!(wait_for(PATIENCE, gone).await.is_ok(), "a watch from before is refused");
     proxy.heal();
 
     scene.deliveries(12).await;

@@ -5,6 +5,7 @@ use std::{
     ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use herald_testkit::{
 use serde_json::{Value, json};
 
 /// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A `when` trigger's condition, and the hash that its records carry (unpadded URL-safe base64 of its SHA-1).
 pub(crate) const HEALTHY: &str = "rollout.status.phase == 'Healthy'";
@@ -46,6 +47,8 @@ pub(crate) struct Scene {
     pub(crate) namespace: String,
     pub(crate) sink: Recorder,
     home: tempfile::TempDir,
+    /// Whom Herald says it is.
+    pub(crate) token: String,
     /// What Herald connects to; the server itself, or a proxy before it.
     url: String,
 }
@@ -64,8 +67,8 @@ impl Scene {
     async fn on(server: Server, prefix: &str) -> Scene {
         let api = server.api();
         let namespace = server.namespace(prefix).await;
-        let (sink, url) = (Recorder::start().await, server.url());
-        Scene { server, api, namespace, sink, home: tempfile::tempdir().unwrap(), url }
+        let (sink, url, token) = (Recorder::start().await, server.url(), server.token().to_owned());
+        Scene { server, api, namespace, sink, home: tempfile::tempdir().unwrap(), token, url }
     }
 
     /// Herald goes through this address from now on.
@@ -164,7 +167,8 @@ impl Scene {
 
     /// Starts Herald without waiting.
     pub(crate) fn spawn(&self, more: &[&str]) -> Herald {
-        self.start("herald", &self.state(), more)
+        // Of one process there is nothing to elect, and a killed one need not be waited for.
+        self.start("herald", &self.state(), &[&["--leader-elect=false"], more].concat())
     }
 
     /// Starts one of several replicas without waiting: `replica-<index>`, with a state file of its own.
@@ -175,7 +179,7 @@ impl Scene {
 
     fn start(&self, name: &str, state: &Path, more: &[&str]) -> Herald {
         let kubeconfig =
-            apiserver::write_kubeconfig(self.home.path(), &self.url, self.server.token(), &self.namespace);
+            apiserver::write_kubeconfig(self.home.path(), &self.url, &self.token, &self.namespace);
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let log = self.home.path().join("herald.log");
         let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
@@ -183,7 +187,15 @@ impl Scene {
             .arg("run")
             .arg("--kubeconfig")
             .arg(kubeconfig)
-            .args(["--namespaced", "-n", &self.namespace, "--healthzPort", &port.to_string()])
+            .args([
+                "--namespaced",
+                "-n",
+                &self.namespace,
+                "--healthzPort",
+                &port.to_string(),
+                "--metricsPort",
+                "0",
+            ])
             .arg("--state")
             .arg(state)
             .args(more)
@@ -219,24 +231,33 @@ impl Scene {
         }
     }
 
-    /// Waits until everything that is due has been sent: by a rollout that completes last of all. `before` is how many
+    /// Waits until everything that is due has been sent: by a rollout that turns healthy last of all. `before` is how many
     /// deliveries there must be without it.
     pub(crate) async fn settled(&self, before: usize) {
-        let name = format!("last-{before}");
-        self.put(&updating(&name, &["on-rollout-completed"])).await;
-        self.complete(&name).await;
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("last-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.put(&completed(&name, &["when-healthy"])).await;
         self.deliveries(before + 1).await;
         let told = self.told();
-        assert_eq!(told.get(&format!("{name} completed h2")), Some(&1), "{told:?}\n{}", self.log());
+        assert_eq!(told.get(&format!("{name} healthy h2")), Some(&1), "{told:?}\n{}", self.log());
         assert_eq!(self.sink.requests().len(), before + 1, "{told:?}\n{}", self.log());
         self.sink.clear();
     }
 
-    /// What Herald printed, its last part.
+    /// What Herald printed, its last part, and what it has not delivered.
     pub(crate) fn log(&self) -> String {
         let text = std::fs::read_to_string(self.home.path().join("herald.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        let mut list = Command::new(env!("CARGO_BIN_EXE_herald"));
+        list.args(["deliveries", "list", "--state"]).arg(self.state()).env("NO_COLOR", "1");
+        let listed = list.output().unwrap();
+        let deliveries = String::from_utf8_lossy(&listed.stdout);
+        let deliveries: Vec<&str> = deliveries.lines().filter(|line| !line.contains(" delivered")).collect();
+        format!(
+            "{}\nnot delivered:\n{}",
+            lines[lines.len().saturating_sub(40)..].join("\n"),
+            deliveries.join("\n")
+        )
     }
 
     pub(crate) fn home(&self) -> &Path {

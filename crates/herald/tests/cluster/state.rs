@@ -84,14 +84,8 @@ async fn what_the_reference_sent_is_not_sent_again() {
     scene.sink.clear();
     scene.forget();
     let _herald = scene.herald_with(&["--notify-existing"]).await;
-    let marker = async || {
-        scene.put(&updating("marker", &["on-rollout-completed"])).await;
-        scene.complete("marker").await;
-        scene.deliveries(1).await;
-    };
-    marker().await;
-    let told = scene.told();
-    assert!(!told.keys().any(|text| text.contains("healthy")), "{told:?}\n{}", scene.log());
+    scene.put(&completed("marker", &["when-healthy"])).await;
+    scene.settled(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
