@@ -46,6 +46,8 @@ impl Browser {
             );
             return None;
         };
+        // The client wants one, even for plain HTTP.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let base = format!("http://127.0.0.1:{port}");
         let begun = Instant::now();
