@@ -29,7 +29,9 @@ impl Redactor {
     pub fn add(&self, value: &str) {
         let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
         let encoded: String = url::form_urlencoded::byte_serialize(value.trim().as_bytes()).collect();
-        for text in value.lines().map(str::trim).chain([encoded.as_str()]) {
+        // Templates print a value of the Secret as Go prints bytes.
+        let as_numbers = value.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(" ");
+        for text in value.lines().map(str::trim).chain([encoded.as_str(), as_numbers.as_str()]) {
             if text.len() >= SHORTEST && !values.iter().any(|known| known == text) {
                 values.push(text.to_string());
             }

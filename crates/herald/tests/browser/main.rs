@@ -231,6 +231,10 @@ async fn an_operator_uses_the_page() {
 async fn previews_follow_the_typing() {
     let Some(browser) = Browser::start().await else { return };
     let scene = Scene::start().await;
+    browser.open(&scene.at("/")).await;
+    browser
+        .until("something was looked at", "return document.querySelectorAll('#deliveries tr').length > 0")
+        .await;
     browser.open(&scene.at("/preview?template=done&object=live:shop/broken")).await;
     let shows = |text: &str| {
         format!(
@@ -304,7 +308,7 @@ async fn adaptive_cards_have_the_texts_and_the_structure_of_the_official_drawing
     let ours = herald_web::ui::draw::adaptive_card(&card).into_string();
     browser.open("about:blank").await;
     let script = format!(
-        "{official};{TEXTS}const drawn = new AdaptiveCards.AdaptiveCard(); drawn.parse({card});\
+        "{official}\n;{TEXTS}const drawn = new AdaptiveCards.AdaptiveCard(); drawn.parse({card});\
          const theirs = drawn.render(); document.body.append(theirs);\
          const ours = document.createElement('div'); ours.innerHTML = {}; document.body.append(ours);\
          const count = (root, names) => root.querySelectorAll(names).length;\
