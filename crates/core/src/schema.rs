@@ -103,10 +103,14 @@ pub fn keys(types: &dyn ServiceTypes) -> Vec<String> {
 pub fn of_key(key: &str, types: &dyn ServiceTypes) -> Option<Value> {
     let (first, rest) = key.split_once('.').unwrap_or((key, ""));
     Some(match first {
-        "trigger" => whole("trigger", "Conditions, each with what it sends.", list(strict(of::<ConditionSpec>()))),
-        "subscriptions" if rest.is_empty() => {
-            whole("subscriptions", "Who hears of what without any annotation.", list(strict(of::<SubscriptionSpec>())))
+        "trigger" => {
+            whole("trigger", "Conditions, each with what it sends.", list(strict(of::<ConditionSpec>())))
         }
+        "subscriptions" if rest.is_empty() => whole(
+            "subscriptions",
+            "Who hears of what without any annotation.",
+            list(strict(of::<SubscriptionSpec>())),
+        ),
         "defaultTriggers" => whole(
             "defaultTriggers",
             "Triggers of subscriptions that name none.",
@@ -118,11 +122,19 @@ pub fn of_key(key: &str, types: &dyn ServiceTypes) -> Option<Value> {
             if let Some(Value::Object(properties)) = schema.get_mut("properties") {
                 properties.insert("delivery".to_owned(), delivery());
             }
-            whole(&format!("service.{kind}"), &format!("Options of a service of the type {kind}."), strict(schema))
+            whole(
+                &format!("service.{kind}"),
+                &format!("Options of a service of the type {kind}."),
+                strict(schema),
+            )
         }
         "template" if types.has_section(rest) => {
             let schema = types.section_schema(rest)?;
-            whole(&format!("template.{rest}"), &format!("The section `{rest}` of a template."), strict(schema))
+            whole(
+                &format!("template.{rest}"),
+                &format!("The section `{rest}` of a template."),
+                strict(schema),
+            )
         }
         "template" => {
             let mut properties = Map::new();

@@ -135,7 +135,7 @@ fn check(name: &str, case: &Case) -> String {
     assert_eq!(explanation.answers.len(), 1, "{name}: one answer to one question");
     let named = answer.stopped_by.map_or("none", Gate::word);
     assert_eq!(named, case.gate, "{name}: {answer:#?}");
-    contains(&[answer.sentence.clone()], &case.sentence);
+    contains(std::slice::from_ref(&answer.sentence), &case.sentence);
     let hints: Vec<String> = answer.gates.iter().flat_map(|passage| passage.hints.clone()).collect();
     case.hints.iter().for_each(|words| contains(&hints, words));
     let values: BTreeMap<String, String> = answer

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     commands::{
-        catalog, complete_words, completion, deliver, deliveries, eval, explain, lint, man, outbox, replay, run,
-        schema, shadow, template, test, trigger, version,
+        catalog, complete_words, completion, deliver, deliveries, eval, explain, lint, man, outbox, replay,
+        run, schema, shadow, template, test, trigger, version,
     },
     failure::Outcome,
     input::ConfigArgs,

@@ -15,9 +15,9 @@ mod pipeline;
 mod scene;
 mod shadow;
 mod simulation;
+mod store;
 mod style;
 mod suite;
-mod store;
 mod table;
 mod ui;
 

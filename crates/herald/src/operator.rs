@@ -59,7 +59,8 @@ pub(crate) struct MetricsArgs {
 impl MetricsArgs {
     /// The metrics that are wanted.
     pub(crate) fn metrics(&self) -> Arc<Metrics> {
-        let compat = self.compat_metrics.then(|| Compat::new(&self.metrics_prefix, self.metrics_object_labels));
+        let compat =
+            self.compat_metrics.then(|| Compat::new(&self.metrics_prefix, self.metrics_object_labels));
         Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), compat))
     }
 }
@@ -79,7 +80,13 @@ pub(crate) struct Health {
 impl Health {
     /// Nothing is ready yet. The reporter counts in the same metrics.
     pub(crate) fn new(reporter: Arc<Reporter>, metrics: Arc<Metrics>) -> Arc<Health> {
-        Arc::new(Health { metrics, ready: AtomicBool::new(false), reporter, given_up: OnceLock::new(), shelf: OnceLock::new() })
+        Arc::new(Health {
+            metrics,
+            ready: AtomicBool::new(false),
+            reporter,
+            given_up: OnceLock::new(),
+            shelf: OnceLock::new(),
+        })
     }
 
     /// The numbers.
@@ -117,8 +124,11 @@ impl Health {
         let metrics = self.metrics.clone();
         tokio::spawn(async move {
             loop {
-                let filter =
-                    Filter { outcome: Some(Outcome::DeadLetter), limit: Some(COUNTING.1), ..Filter::default() };
+                let filter = Filter {
+                    outcome: Some(Outcome::DeadLetter),
+                    limit: Some(COUNTING.1),
+                    ..Filter::default()
+                };
                 if let Ok(found) = outbox.list(filter).await {
                     metrics.dead_letters(found.len());
                 }

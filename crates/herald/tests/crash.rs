@@ -12,7 +12,15 @@ use herald_testkit::{
 
 fn crash(seed: u64) -> Crash {
     let program = env!("CARGO_BIN_EXE_herald").into();
-    Crash { program, kills: 20, seed, rollouts: 20, pace: Duration::from_millis(300), outbox: None, workers: 0 }
+    Crash {
+        program,
+        kills: 20,
+        seed,
+        rollouts: 20,
+        pace: Duration::from_millis(300),
+        outbox: None,
+        workers: 0,
+    }
 }
 
 async fn keeps_its_promises(crash: Crash) {

@@ -159,10 +159,10 @@ fn provided(fields: &[Field], config: &Config) -> (Vec<Sample>, Value) {
                     runs.flatten().for_each(|run| samples::provide(run, &keys));
                 }
             }
-            (Some((Step::Key("secrets"), _)), Some([_, key])) => {
-                if !secrets.iter().any(|(known, _)| known == key) {
-                    secrets.push(((*key).to_owned(), Value::bytes(b"value")));
-                }
+            (Some((Step::Key("secrets"), _)), Some([_, key]))
+                if !secrets.iter().any(|(known, _)| known == key) =>
+            {
+                secrets.push(((*key).to_owned(), Value::bytes(b"value")));
             }
             _ => {}
         }

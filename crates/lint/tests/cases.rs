@@ -1,6 +1,9 @@
 //! Runs the cases of `conformance/lint`: one folder for each mistake, with the findings that it must give as a person
 //! sees them, and forms that are valid. `UPDATE=1` writes what is found.
 
+// Helpers of tests may fail loudly, too.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -139,6 +139,7 @@ impl Nats {
     fn spawn(&mut self, number: usize) {
         let config = self.home.path().join(format!("n{number}.conf"));
         let log = std::fs::File::options().create(true).append(true).open(config.with_extension("log"));
+        let Some(node) = self.nodes.get_mut(number) else { return };
         let child = Command::new(&self.program)
             .arg("--config")
             .arg(&config)
@@ -146,9 +147,7 @@ impl Nats {
             .stderr(log.expect("a file"))
             .spawn()
             .expect("a program that starts");
-        if let Some(node) = self.nodes.get_mut(number) {
-            node.child = Some(child);
-        }
+        node.child = Some(child);
     }
 
     async fn listening(&self, number: usize) {

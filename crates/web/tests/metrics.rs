@@ -1,5 +1,8 @@
 //! What a scrape reads.
 
+// Helpers of tests may fail loudly, too.
+#![allow(clippy::unwrap_used)]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use herald_web::metrics::{Attempt, Compat, Lifecycle, Metrics};

@@ -68,7 +68,8 @@ const LIVE_TEMPLATE: (&str, &str) = ("rollout-live", include_str!("heads/rollout
 const LIVE_GROUP: &str = "groupingKey: \"live-{{.rollout.metadata.uid}}-{{.rollout.status.currentPodHash}}\"\n  deliveryPolicy: Update\n";
 
 /// Whether it has come to an end, and what makes another update of it worth sending.
-const LIVE_ENDED: &str = "(rollout.status.phase ?? '') in ['Healthy', 'Degraded'] || (rollout.status.abort ?? false)";
+const LIVE_ENDED: &str =
+    "(rollout.status.phase ?? '') in ['Healthy', 'Degraded'] || (rollout.status.abort ?? false)";
 const LIVE_SHOWN: &str = "join([rollout.status.currentPodHash, rollout.status.phase ?? '', string(rollout.status.currentStepIndex ?? 0), \
     string(rollout.status.abort ?? false), join(map(analysisRuns ?? [], (.metadata?.name ?? '') + '=' + (.status?.phase ?? '')), ',')], '/')";
 

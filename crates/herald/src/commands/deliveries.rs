@@ -31,7 +31,10 @@ impl StateArgs {
     }
 
     /// Opens the outbox that is meant.
-    pub(crate) async fn open(&self, access: Access) -> Result<std::sync::Arc<dyn herald_outbox::Outbox>, Failure> {
+    pub(crate) async fn open(
+        &self,
+        access: Access,
+    ) -> Result<std::sync::Arc<dyn herald_outbox::Outbox>, Failure> {
         self.outbox.open(access, || self.file()).await
     }
 

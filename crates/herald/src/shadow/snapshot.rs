@@ -32,6 +32,7 @@ pub(crate) fn compare(configured: &Configured, look: &Look<'_>, now: Timestamp) 
         events: look.events.clone(),
         workload: look.workload,
         file: look.file,
+        past: look.past,
     };
     let Some(assessed) = assess(&configured.config, &alone, None, false, now) else { return Vec::new() };
     let explanation = assessed.explain(&configured.config, &configured.loading, &[], now, true);

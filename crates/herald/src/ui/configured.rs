@@ -39,7 +39,8 @@ impl Configured {
 
     fn show(&self) -> Configuration {
         let input = &*self.input;
-        let built_in = input.base.iter().filter(|(key, _)| !input.data.contains_key(*key)).map(|entry| (entry, true));
+        let built_in =
+            input.base.iter().filter(|(key, _)| !input.data.contains_key(*key)).map(|entry| (entry, true));
         let own = input.data.iter().map(|entry| (entry, false));
         let entries = own.chain(built_in).map(|((key, text), built_in)| Entry {
             key: key.clone(),
@@ -110,7 +111,8 @@ fn mask_line(line: &str) -> String {
     let Some((key, value)) = line.split_once(':') else { return line.to_owned() };
     let word: String = key.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
     let value = value.trim();
-    let names = value.is_empty() || value.starts_with('$') || value.starts_with("\"$") || value.starts_with("'$");
+    let names =
+        value.is_empty() || value.starts_with('$') || value.starts_with("\"$") || value.starts_with("'$");
     match TELLING.iter().any(|telling| word.contains(telling)) && !names {
         true => format!("{key}: {MASK}"),
         false => line.to_owned(),

@@ -12,8 +12,8 @@ use clap::Args;
 use herald_outbox::Outbox;
 use herald_web::ui::{Access, Authenticator, StaticToken, Ui};
 
-pub(crate) use self::shelf::Shelf;
 use self::page::Page;
+pub(crate) use self::shelf::Shelf;
 use crate::failure::Failure;
 
 /// Flags of the page.

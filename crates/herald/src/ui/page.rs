@@ -10,18 +10,14 @@ use herald_sources::ObjectKey;
 use herald_web::ui::{
     Backend,
     backend::{
-        Ask, Attempt, Choices, Configuration, Delivery, Detail, Fault, Health, Preview, Query, Queue, Rollout,
-        RolloutDetail, Template,
+        Ask, Attempt, Choices, Configuration, Delivery, Detail, Fault, Health, Preview, Query, Queue,
+        Rollout, RolloutDetail, Template,
     },
 };
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::{
-    configured::Configured,
-    preview,
-    shelf::Shelf,
-};
+use super::{configured::Configured, preview, shelf::Shelf};
 use crate::{explain, pipeline::payload};
 
 /// Dead letters are counted so far.
@@ -114,9 +110,7 @@ fn cleaned(value: &Json, redactor: &Redactor) -> Json {
     match value {
         Json::String(text) => Json::String(redactor.clean(text)),
         Json::Array(items) => items.iter().map(|item| cleaned(item, redactor)).collect(),
-        Json::Object(map) => {
-            map.iter().map(|(key, value)| (key.clone(), cleaned(value, redactor))).collect()
-        }
+        Json::Object(map) => map.iter().map(|(key, value)| (key.clone(), cleaned(value, redactor))).collect(),
         other => other.clone(),
     }
 }
@@ -168,7 +162,11 @@ impl Backend for Page {
         let (waiting, oldest) = self.outbox.backlog().await.map_err(broken)?;
         let dead = Filter { outcome: Some(Outcome::DeadLetter), limit: Some(COUNTED), ..Filter::default() };
         let dead = self.outbox.list(dead).await.map_err(broken)?.len();
-        Ok(Queue { waiting, oldest: oldest.map(|at| at.to_string()), dead: u64::try_from(dead).unwrap_or(u64::MAX) })
+        Ok(Queue {
+            waiting,
+            oldest: oldest.map(|at| at.to_string()),
+            dead: u64::try_from(dead).unwrap_or(u64::MAX),
+        })
     }
 
     async fn services(&self) -> Result<Vec<Health>, Fault> {
@@ -195,7 +193,8 @@ impl Backend for Page {
         for entry in &lately {
             let health = all.entry(entry.notice.service.clone()).or_default();
             health.service.clone_from(&entry.notice.service);
-            let failed = entry.reason.is_some() && matches!(entry.outcome, Outcome::Pending | Outcome::DeadLetter);
+            let failed =
+                entry.reason.is_some() && matches!(entry.outcome, Outcome::Pending | Outcome::DeadLetter);
             health.dead += u32::from(entry.outcome == Outcome::DeadLetter);
             if failed {
                 health.failing += 1;

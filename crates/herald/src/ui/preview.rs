@@ -48,7 +48,10 @@ pub(super) fn scene(shelf: &Shelf, ask: &Ask) -> Result<Scene, Fault> {
     let value = |json: &serde_json::Value| Value::from_json(json.to_string().as_bytes()).unwrap_or_default();
     if ask.object == "paste" {
         let node = yaml::parse(&ask.pasted).map_err(|e| {
-            Fault::Asked(format!("the pasted object is no YAML: line {}, column {}: {}", e.at.line, e.at.column, e.message))
+            Fault::Asked(format!(
+                "the pasted object is no YAML: line {}, column {}: {}",
+                e.at.line, e.at.column, e.message
+            ))
         })?;
         let object = variables::shape_rollout(&node.to_value(), None);
         if object.as_map().is_none() {
@@ -67,13 +70,20 @@ pub(super) fn scene(shelf: &Shelf, ask: &Ask) -> Result<Scene, Fault> {
     let all = herald_lint::samples::samples();
     let sample = all.iter().find(|sample| sample.name == wanted || wanted.is_empty());
     let sample = sample.ok_or_else(|| Fault::Asked(format!("there is no sample `{wanted}`")))?;
-    Ok(Scene { object: variables::shape_rollout(&value(&sample.rollout), None), runs: value(&sample.analysis_runs) })
+    Ok(Scene {
+        object: variables::shape_rollout(&value(&sample.rollout), None),
+        runs: value(&sample.analysis_runs),
+    })
 }
 
 /// The configuration with placeholders for all secrets, as whoever writes a template could print them.
 pub(super) fn without_secrets(input: &ConfigInput) -> ConfigInput {
     let placeholder = |key: &String, value: &Vec<u8>| {
-        let word = if value.starts_with(b"http") { format!("https://secret.invalid/{key}") } else { format!("secret-{key}") };
+        let word = if value.starts_with(b"http") {
+            format!("https://secret.invalid/{key}")
+        } else {
+            format!("secret-{key}")
+        };
         (key.clone(), word.into_bytes())
     };
     let secret = input.secret.iter().map(|(key, value)| placeholder(key, value)).collect();
@@ -135,7 +145,10 @@ fn render(
 ) -> Vec<(Target, Result<Notification, RenderError>)> {
     let now = Timestamp::now();
     let sends = |trigger: &&herald_core::config::Trigger| {
-        trigger.conditions.iter().any(|condition| condition.send.contains(name) || condition.resolve.contains(name))
+        trigger
+            .conditions
+            .iter()
+            .any(|condition| condition.send.contains(name) || condition.resolve.contains(name))
     };
     let trigger = config.triggers().find(sends).map(|trigger| trigger.name.to_string());
     let reason = trigger.as_deref().and_then(reasons::of_trigger);
@@ -158,8 +171,10 @@ fn render(
     targets(config, name)
         .into_iter()
         .filter_map(|target| {
-            let destination =
-                Destination { service: target.instance.parse().ok()?, recipient: Recipient::new(&target.recipient) };
+            let destination = Destination {
+                service: target.instance.parse().ok()?,
+                recipient: Recipient::new(&target.recipient),
+            };
             let rendered = config.render(std::slice::from_ref(name), &vars, &destination, now);
             Some((target, rendered))
         })
@@ -221,7 +236,9 @@ async fn view(
     };
     let section = notification.sections.get(&target.service_type);
     let troubles = check::message(&target.service_type, &notification.message);
-    let troubles = troubles.into_iter().chain(section.iter().flat_map(|section| check::section(&target.service_type, section)));
+    let troubles = troubles
+        .into_iter()
+        .chain(section.iter().flat_map(|section| check::section(&target.service_type, section)));
     view.warnings = troubles.map(|trouble| format!("{}: {}", trouble.field, trouble.message)).collect();
     let object = ObjectRef {
         kind: text(object, &["kind"]),
@@ -257,7 +274,8 @@ pub(super) async fn requests(
     instance: &str,
     delivery: &Delivery<'_>,
 ) -> Result<Vec<Request>, String> {
-    let service = config.service(instance).ok_or_else(|| format!("service `{instance}` is not configured"))?;
+    let service =
+        config.service(instance).ok_or_else(|| format!("service `{instance}` is not configured"))?;
     if &*service.service_type == "console" {
         return Ok(Vec::new());
     }

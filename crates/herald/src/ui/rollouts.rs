@@ -60,7 +60,8 @@ fn steps(rollout: &Value) -> Vec<Step> {
     if rollout.path(&["spec", "strategy", "blueGreen"]).is_some() {
         return blue_green(rollout);
     }
-    let all = rollout.path(&["spec", "strategy", "canary", "steps"]).and_then(Value::as_list).unwrap_or_default();
+    let all =
+        rollout.path(&["spec", "strategy", "canary", "steps"]).and_then(Value::as_list).unwrap_or_default();
     let hash = |field: &str| text(rollout, &["status", field]);
     let updating = !hash("stableRS").is_empty() && hash("stableRS") != hash("currentPodHash");
     let index = rollout.path(&["status", "currentStepIndex"]).and_then(Value::as_i64);
@@ -106,7 +107,10 @@ fn blue_green(rollout: &Value) -> Vec<Step> {
     let current = field(&["status", "currentPodHash"]);
     let active = field(&["status", "blueGreen", "activeSelector"]);
     let stable = field(&["status", "stableRS"]);
-    let paused = rollout.path(&["status", "pauseConditions"]).and_then(Value::as_list).is_some_and(|all| !all.is_empty());
+    let paused = rollout
+        .path(&["status", "pauseConditions"])
+        .and_then(Value::as_list)
+        .is_some_and(|all| !all.is_empty());
     let at = match () {
         () if !current.is_empty() && current == stable => 3,
         () if !current.is_empty() && current == active => 2,

@@ -109,7 +109,7 @@ async fn a_thousand_annotations_of_others_are_never_reverted() {
                     if number > 0 {
                         let object = Api::done(api.get(&path).await);
                         reverted +=
-                            usize::from(object["metadata"]["annotations"][&key] != (number - 1).to_string());
+                            usize::from(object["metadata"]["annotations"][&key] != *(number - 1).to_string());
                     }
                     let patch = json!({"metadata": {"annotations": {&key: number.to_string()}}});
                     Api::done(api.merge(&path, &patch).await);

@@ -141,6 +141,7 @@ struct Ids {
 }
 
 /// The ids of a request that may change something.
+#[expect(clippy::result_large_err, reason = "a refusal is a whole answer, and there is one for a request")]
 fn ids(
     visitor: &Visitor,
     headers: &HeaderMap,

@@ -288,6 +288,7 @@ fn is_own(headers: &HeaderMap, host: &str) -> bool {
 }
 
 /// Whether a visitor may change something. `csrf` is what the request brought besides its cookie.
+#[expect(clippy::result_large_err, reason = "a refusal is a whole answer, and there is one for a request")]
 pub(super) fn may_change(visitor: &Visitor, csrf: Option<&str>) -> Result<(), Response> {
     let refusal = if !visitor.changeable {
         Refusal::ReadOnly
