@@ -34,8 +34,6 @@ pub(super) enum Feed {
     Owned(Kind),
     Rollouts,
     Events,
-    /// One of the other kinds.
-    Other(usize),
 }
 
 /// Whether the watches are alive.
@@ -68,12 +66,10 @@ impl WatchObserver for Pulse {
 pub(super) struct Reach {
     /// Only this one.
     pub(super) namespace: Option<String>,
-    /// A label selector for Rollouts and other kinds.
+    /// A label selector for Rollouts.
     pub(super) labels: Option<String>,
     /// The namespace of the configuration.
     pub(super) home: String,
-    /// Further kinds.
-    pub(super) others: Vec<Resource>,
 }
 
 /// The watches of a session. They end when it is dropped.
@@ -122,10 +118,6 @@ impl Feeds {
             Feed::Owned(Kind::Experiment) => (argo("experiments", "Experiment"), all(None, None)),
             Feed::Rollouts => (argo("rollouts", "Rollout"), all(labels, None)),
             Feed::Events => (core("events", "Event"), all(None, Some("involvedObject.kind=Rollout"))),
-            Feed::Other(index) => match self.reach.others.get(index) {
-                Some(resource) => (resource.clone(), all(labels, None)),
-                None => return,
-            },
         };
         let again = if feed == Feed::Rollouts { self.again.clone() } else { Arc::default() };
         let watch = Watch {

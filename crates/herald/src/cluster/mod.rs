@@ -172,7 +172,6 @@ pub(crate) async fn run(
         namespace: args.namespaced.then(|| home.clone()),
         labels: labels(args),
         home: home.clone(),
-        others: Vec::new(),
     };
     let fleet = Fleet {
         options,

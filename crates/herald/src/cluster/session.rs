@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
                 }
                 Feed::Owned(kind) => self.hear_owned(kind, heard),
                 Feed::Events => self.hear_event(heard),
-                Feed::Rollouts | Feed::Other(_) => match heard {
+                Feed::Rollouts => match heard {
                     Heard::Listing => self.index.listing(),
                     Heard::Listed(objects) => rollouts.extend(objects),
                     Heard::Changed(object) => rollouts.push(object),
@@ -283,7 +283,7 @@ impl<'a> Session<'a> {
                 self.synced = true;
                 self.feeds.open(Feed::Events);
             }
-            Feed::Events | Feed::Other(_) => {}
+            Feed::Events => {}
         }
     }
 
