@@ -168,11 +168,8 @@ pub(crate) async fn run(
         configuration = home,
         "watching Rollouts"
     );
-    let reach = Reach {
-        namespace: args.namespaced.then(|| home.clone()),
-        labels: labels(args),
-        home: home.clone(),
-    };
+    let reach =
+        Reach { namespace: args.namespaced.then(|| home.clone()), labels: labels(args), home: home.clone() };
     let fleet = Fleet {
         options,
         connection,
