@@ -90,6 +90,11 @@ impl Feeds {
         (Feeds { client, reach, pulse, again, heard, tasks }, hearing)
     }
 
+    /// Whether there are Rollouts that are not watched.
+    pub(super) fn is_selective(&self) -> bool {
+        self.reach.labels.is_some()
+    }
+
     /// Begins to watch.
     pub(super) fn open(&mut self, feed: Feed) {
         let core = |plural, kind| Resource::new("", "v1", plural, kind);

@@ -52,6 +52,9 @@ const BASELINE: (&str, &str) = ("meta", "baseline");
 /// Where the store keeps what it acted for last.
 const ACTED: (&str, &str) = ("meta", "acted");
 
+/// How often a standby looks whether it is needed.
+const STANDBY: Duration = Duration::from_millis(500);
+
 /// Where the lease keeps when the fleet first looked.
 const NOTE: &str = "herald.dev/baseline";
 
@@ -215,11 +218,14 @@ impl Fleet<'_> {
         loop {
             let scope = part.scope();
             if scope == Scope::None {
-                // A standby is ready to take over.
-                self.health.is_ready();
+                // A standby is ready to take over once the leader has looked for the first time.
+                if part.noted(NOTE).is_some() {
+                    self.health.is_ready();
+                }
                 tokio::select! {
                     () = &mut interrupted => break,
                     () = part.changed() => continue,
+                    () = tokio::time::sleep(STANDBY) => continue,
                 }
             }
             let (over, is_over) = tokio::sync::oneshot::channel::<()>();
@@ -265,7 +271,8 @@ impl Fleet<'_> {
         end: impl Future<Output = ()>,
     ) -> Outcome {
         let args = self.options.cluster;
-        let acted = Acted::of(&scope);
+        let elected = !matches!(part, Part::Alone);
+        let acted = Acted::of(&scope).filter(|_| elected);
         let former = self.state(ACTED).await?;
         // With an election, somebody else may have acted since we did.
         let handover = acted.as_ref().is_some_and(|acted| !acted.follows(former.as_deref()));
@@ -275,7 +282,6 @@ impl Fleet<'_> {
             (Some(own), Some(noted)) => Some(own.min(noted)),
             (own, noted) => own.or(noted),
         };
-        let elected = acted.is_some();
         let client = self.connection.client.clone();
         let patcher = Arc::new(StatePatcher::start(
             Arc::new(KubeAnnotations::new(client.clone(), self.limit.clone())),
@@ -403,10 +409,10 @@ impl Fleet<'_> {
 struct Acted(std::collections::BTreeMap<u32, i32>);
 
 impl Acted {
-    /// `None` without an election.
+    /// `None` for nothing.
     fn of(scope: &Scope) -> Option<Acted> {
         match scope {
-            Scope::All { term: 0 } | Scope::None => None,
+            Scope::None => None,
             Scope::All { term } => Some(Acted([(0, *term)].into())),
             Scope::Some(set) => Some(Acted(set.held.clone())),
         }

@@ -2,7 +2,7 @@
 //! the next leader has to know.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -33,11 +33,26 @@ pub(super) struct Records {
     open: HashMap<String, Open>,
     /// What we wrote last, until it is seen.
     written: HashMap<String, String>,
+    /// Notices of a former session that still wait. Under which key they are recorded is not known, so nothing is
+    /// written onto their objects until they are settled.
+    held: HashMap<String, BTreeSet<String>>,
 }
 
 impl Records {
     pub(super) fn new(patcher: Arc<StatePatcher>, resource: Arc<ApiResource>, with_cursor: bool) -> Records {
-        Records { patcher, resource, with_cursor, open: HashMap::new(), written: HashMap::new() }
+        Records {
+            patcher,
+            resource,
+            with_cursor,
+            open: HashMap::new(),
+            written: HashMap::new(),
+            held: HashMap::new(),
+        }
+    }
+
+    /// A notice of a former session still waits.
+    pub(super) fn hold(&mut self, name: String, id: String) {
+        self.held.entry(name).or_default().insert(id);
     }
 
     /// What we wrote last, if it was not seen yet.
@@ -79,9 +94,12 @@ impl Records {
 
     /// A notice was accepted, or given up: there is nothing to wait for.
     pub(super) fn settled(&mut self, name: &str, id: &str) {
-        if let Some(open) = self.open.get_mut(name)
-            && open.waiting.remove(id).is_some()
-        {
+        let held = self.held.get_mut(name).is_some_and(|ids| ids.remove(id));
+        if self.held.get(name).is_some_and(BTreeSet::is_empty) {
+            self.held.remove(name);
+        }
+        let waited = self.open.get_mut(name).is_some_and(|open| open.waiting.remove(id).is_some());
+        if held || waited {
             self.write(name);
         }
     }
@@ -91,17 +109,19 @@ impl Records {
         let ids = |(name, open): (&String, &Open)| {
             open.waiting.keys().map(|id| (name.clone(), id.clone())).collect::<Vec<_>>()
         };
-        self.open.iter().flat_map(ids).collect()
+        let held = self.held.iter().flat_map(|(name, ids)| ids.iter().map(|id| (name.clone(), id.clone())));
+        self.open.iter().flat_map(ids).chain(held).collect()
     }
 
     /// The object is gone.
     pub(super) fn gone(&mut self, name: &str) {
         self.open.remove(name);
         self.written.remove(name);
+        self.held.remove(name);
     }
 
     fn write(&mut self, name: &str) {
-        let Some(open) = self.open.get(name) else { return };
+        let Some(open) = self.open.get(name).filter(|_| !self.held.contains_key(name)) else { return };
         let mut state = State::parse(&open.sent);
         let noticed = State::parse(&open.noticed);
         // What waits is written once it was accepted.

@@ -136,9 +136,7 @@ impl<'a> Session<'a> {
         end: impl Future<Output = ()>,
         mut first: impl FnMut(),
     ) -> Result<(), Failure> {
-        if self.around.handover {
-            self.take_stock().await?;
-        }
+        self.take_stock().await?;
         for feed in [Feed::ConfigMap, Feed::Secret, Feed::MoreConfig] {
             self.begin(feed);
         }
@@ -318,8 +316,9 @@ impl<'a> Session<'a> {
         let name = self.related.put(kind, object);
         match &name {
             Some((namespace, rollout)) if self.synced => {
+                // What belongs to a Rollout that is not known yet is kept: it is about to be heard of.
                 let key = format!("{namespace}/{rollout}");
-                if !self.index.subscribed(&key) {
+                if !self.index.subscribed(&key) && (self.index.contains(&key) || self.feeds.is_selective()) {
                     self.related.delete(object);
                     return None;
                 }
@@ -417,12 +416,13 @@ impl<'a> Session<'a> {
             };
             let name = format!("{}/{}", key.namespace, key.name);
             let version = text(object, &["metadata", "resourceVersion"]).parse().unwrap_or(0);
+            let unheard = !self.index.contains(&name) && !self.feeds.is_selective();
             if self.index.see(&name, uid, version) == Seen::Older || !self.around.scope.contains(uid) {
                 continue;
             }
             let subscribed = crate::pipeline::assess::subscribed(&active.config, object);
             let news = subscribed && !self.index.subscribe(&name, subscribed);
-            if news && self.synced {
+            if news && self.synced && !unheard {
                 for (kind, owned) in self.fetch.belongings(&key.namespace, uid).await {
                     self.related.put(kind, &owned);
                 }
@@ -548,11 +548,19 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Before others' work is taken over: what we had not delivered when they began may have been delivered by them.
+    /// What a former session had not delivered. Where others acted since, they may have delivered it.
     async fn take_stock(&mut self) -> Result<(), OutboxError> {
         let filter = Filter { outcome: Some(Standing::Pending), ..Filter::default() };
         let waiting = self.around.outbox.list(filter).await?;
-        self.left_over = waiting.into_iter().map(|entry| entry.notice.id.to_string()).collect();
+        for entry in &waiting {
+            let (object, id) = (&entry.notice.object, &entry.notice.id);
+            if let Some(records) = &mut self.records {
+                records.hold(format!("{}/{}", object.namespace, object.name), id.clone());
+            }
+            if self.around.handover {
+                self.left_over.insert(id.clone());
+            }
+        }
         Ok(())
     }
 

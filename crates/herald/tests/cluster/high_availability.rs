@@ -84,7 +84,6 @@ impl Ledger {
     }
 }
 
-#[ignore = "open: 7 of 364 were lost"]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_of_three_is_killed_every_five_seconds_and_nothing_is_lost() {
     let Some(scene) = Scene::new("ha").await else { return };
@@ -163,7 +162,6 @@ async fn the_leader_of_three_is_killed_every_five_seconds_and_nothing_is_lost() 
     assert!(kills >= 5);
 }
 
-#[ignore = "open: nothing is delivered"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_ends_in_order_hands_over_at_once_and_repeats_nothing() {
     let Some(scene) = Scene::new("handover").await else { return };
