@@ -36,8 +36,10 @@ function replace(region, fresh) {
   $$("details", region).forEach((one, index) => { if (opened[index]) one.open = true; });
 }
 let refreshing = null;
+let again = null;
 async function refresh(only) {
-  if (refreshing) return;
+  // What is fetched just now may be older than what this wish is about.
+  if (refreshing) { again = { only: again && again.only !== only ? undefined : only }; return; }
   refreshing = new AbortController();
   try {
     const answer = await fetch(location.href, { signal: refreshing.signal });
@@ -49,7 +51,14 @@ async function refresh(only) {
       if (fresh && wanted && region.innerHTML !== fresh.innerHTML) replace(region, fresh);
     }
     empty();
-  } catch { /* The next happening tries again. */ } finally { refreshing = null; }
+  } catch { /* The next happening tries again. */ } finally {
+    refreshing = null;
+    if (again) {
+      const { only: next } = again;
+      again = null;
+      refresh(next);
+    }
+  }
 }
 
 // Rows.

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn commands_and_options_are_offered_and_files_where_one_is_wanted() {
-        assert_eq!(names(&["deliv"]), (vec!["deliveries".into()], NO_FILES));
+        assert_eq!(names(&["deliveri"]), (vec!["deliveries".into()], NO_FILES));
         assert_eq!(names(&["template", "n"]), (vec!["notify".into()], NO_FILES));
         assert_eq!(names(&["run", "--once", "--notify-e"]), (vec!["--notify-existing".into()], NO_FILES));
         assert_eq!(names(&["--logformat", ""]), (vec!["text".into(), "json".into()], NO_FILES));

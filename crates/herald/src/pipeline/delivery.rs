@@ -327,7 +327,7 @@ mod tests {
             ("delivery: [x]\n", String::new(), 2, "must be a map"),
             ("delivery:\n  muteTimes: [{location: Atlantis}]\n", String::new(), 3, "is no time zone"),
             ("", subscription("groupWait: never"), 4, "is no span of time"),
-            ("", subscription("retry: {}"), 4, "has no place in a subscription"),
+            ("", subscription("retry: {}"), 4, "`retry` is not known"),
         ] {
             let (table, found) = load(service, &subscriptions, &earlier);
             assert_eq!(found.len(), 1, "{service}{subscriptions}: {found:#?}");

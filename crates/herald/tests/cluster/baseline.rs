@@ -187,6 +187,6 @@ async fn killed_again_and_again_it_loses_nothing() {
     assert!(waited.is_ok(), "{told:?}\n{}", scene.log());
     let repeated: usize = told.values().map(|times| times - 1).sum();
     let _ = writeln!(std::io::stderr(), "killed 8 times: {ROLLOUTS} rollouts, 0 lost, {repeated} repeated");
-    // Only what was on its way when it was killed may come twice.
-    assert!(repeated <= 8 * 5, "{told:?}");
+    // Only what was on its way when it was killed may come twice: at most 16 requests to a service at a time.
+    assert!(repeated <= 8 * 16, "{told:?}");
 }
