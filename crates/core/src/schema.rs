@@ -61,11 +61,19 @@ fn widen(schema: &mut Value) {
     }
 }
 
+/// Nothing but what is described is allowed, at every level. Types of ours nest a few levels deep.
 fn strict(mut schema: Value) -> Value {
-    if let Some(map) = schema.as_object_mut()
-        && map.contains_key("properties")
-    {
-        map.insert("additionalProperties".to_owned(), Value::Bool(false));
+    match &mut schema {
+        Value::Object(map) => {
+            if map.contains_key("properties") && !map.contains_key("additionalProperties") {
+                map.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            for below in map.values_mut() {
+                *below = strict(below.take());
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|below| *below = strict(below.take())),
+        _ => {}
     }
     schema
 }

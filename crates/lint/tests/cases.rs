@@ -151,7 +151,7 @@ fn garbage_is_answered_soon() {
         let report = lint(&[("garbage".into(), text.clone())], &Options { compat: true });
         let shown = format::text(&report);
         // A debug build is an order of magnitude slower than what people run.
-        assert!(one.elapsed().as_secs() < 30, "{:?} for {:?}…", one.elapsed(), &text[..60]);
+        assert!(one.elapsed().as_secs() < 90, "{:?} for {:?}…", one.elapsed(), &text[..60]);
         assert!(shown.len() < 4 << 20, "{} bytes of findings", shown.len());
         eprintln!(
             "{:?} {} findings: {:?}…",

@@ -30,7 +30,11 @@ impl Redactor {
         let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
         let encoded: String = url::form_urlencoded::byte_serialize(value.trim().as_bytes()).collect();
         // Templates print a value of the Secret as Go prints bytes.
-        let as_numbers = value.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(" ");
+        let as_numbers = match value.len() {
+            // A few numbers in a row stand in many texts.
+            ..SHORTEST => String::new(),
+            _ => value.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(" "),
+        };
         for text in value.lines().map(str::trim).chain([encoded.as_str(), as_numbers.as_str()]) {
             if text.len() >= SHORTEST && !values.iter().any(|known| known == text) {
                 values.push(text.to_string());
@@ -44,7 +48,10 @@ impl Redactor {
     pub fn add_url(&self, url: &str) {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let Some(secret) = rest.find(['/', '?']).and_then(|at| rest.get(at + 1..)) else { return };
-        self.add(secret);
+        // A path of one ordinary word is no credential, and masking it would tear holes into sentences.
+        if secret.len() >= 16 || secret.contains(|c: char| !c.is_ascii_lowercase() && c != '-') {
+            self.add(secret);
+        }
         let (path, query) = secret.split_once('?').unwrap_or((secret, ""));
         let random = |segment: &&str| segment.len() >= 8 && segment.contains(|c: char| c.is_ascii_digit());
         path.split('/').filter(random).for_each(|segment| self.add(segment));

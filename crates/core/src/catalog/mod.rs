@@ -65,7 +65,12 @@ pub const LIVE_END: usize = 1;
 const LIVE_TEMPLATE: (&str, &str) = ("rollout-live", include_str!("heads/rollout-live.tmpl"));
 
 /// One message for each revision, edited in place by services that can.
-const LIVE_GROUP: &str = "groupingKey: \"live-{{.rollout.metadata.uid}}-{{.rollout.status.currentPodHash}}\"\n  deliveryPolicy: Update\n";
+const LIVE_GROUP: &str = concat!(
+    "groupingKey: '{{if kindIs \"map\" .rollout}}live-",
+    "{{with .rollout.metadata}}{{if kindIs \"map\" .}}{{.uid}}{{end}}{{end}}-",
+    "{{with .rollout.status}}{{if kindIs \"map\" .}}{{.currentPodHash}}{{end}}{{end}}{{end}}'\n",
+    "  deliveryPolicy: Update\n"
+);
 
 /// Whether it has come to an end, and what makes another update of it worth sending.
 const LIVE_ENDED: &str =
