@@ -20,6 +20,8 @@ pub(in crate::ui) fn form(possible: bool, wrong: Option<&str>) -> Markup {
             @if possible {
                 p { "With the token you can send deliveries again and drop them." }
                 form method="post" action="/login" {
+                    // Password managers file a password under a name.
+                    input type="text" name="username" value="herald" autocomplete="username" hidden;
                     label for="token" { "Token" }
                     input #token type="password" name="token" required autocomplete="current-password" autofocus
                         aria-describedby=[wrong.map(|_| "wrong")];
