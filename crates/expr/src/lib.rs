@@ -27,6 +27,7 @@ mod ops;
 mod parser;
 mod pattern;
 mod power;
+mod quick;
 mod steps;
 mod strings;
 mod types;
@@ -110,6 +111,7 @@ pub struct Part {
 struct Inner {
     source: String,
     code: code::Code,
+    quick: bool,
 }
 
 /// A compiled expression. Cheap to clone, usable from many threads at once.
@@ -139,7 +141,10 @@ impl Program {
             code::compile(&ast, root, limits.regex_bytes)
         });
         match compiled {
-            Ok(code) => Ok(Program { inner: Arc::new(Inner { source: source.to_string(), code }) }),
+            Ok(code) => {
+                let quick = quick::suits(&code.ops);
+                Ok(Program { inner: Arc::new(Inner { source: source.to_string(), code, quick }) })
+            }
             Err(problem) => {
                 let mut error = ExprError::new(Phase::Compile, source, problem.at, problem.message);
                 error.hint = problem.hint.or_else(|| advice::compiling(source, problem.at, &error.message));
@@ -165,6 +170,12 @@ impl Program {
     }
 
     fn execute(&self, vars: &Value, limits: Limits, now: Option<Timestamp>) -> Result<Value, ExprError> {
+        // What is special about a run, a failure among it, takes the longer way.
+        if self.inner.quick
+            && let Some(value) = quick::run(&self.inner.code, vars)
+        {
+            return Ok(value);
+        }
         let machine = vm::Machine::new(&self.inner.code, vars, Meter::new(limits), now);
         machine.run().map_err(|failure| {
             let message = failure.error.message;
