@@ -238,7 +238,7 @@ async fn bad_input_is_told_once_each_and_the_rest_is_delivered() {
         "broken.yaml: line 2",
         "unknown-trigger.yaml, Rollout shop/a",
         "unknown-service.yaml, Rollout shop/b",
-        "failing-template.yaml: Rollout shop/c",
+        "Rollout shop/c: trigger `on-bad` for hook: key template.fails, line 1, column 13",
         "binary.yaml: is no text",
         "huge.yaml: is larger than",
         "service.slack, line 1",
