@@ -27,7 +27,6 @@ mod ops;
 mod parser;
 mod pattern;
 mod power;
-mod quick;
 mod steps;
 mod strings;
 mod types;
@@ -111,7 +110,6 @@ pub struct Part {
 struct Inner {
     source: String,
     code: code::Code,
-    quick: bool,
 }
 
 /// A compiled expression. Cheap to clone, usable from many threads at once.
@@ -141,10 +139,7 @@ impl Program {
             code::compile(&ast, root, limits.regex_bytes)
         });
         match compiled {
-            Ok(code) => {
-                let quick = quick::suits(&code.ops);
-                Ok(Program { inner: Arc::new(Inner { source: source.to_string(), code, quick }) })
-            }
+            Ok(code) => Ok(Program { inner: Arc::new(Inner { source: source.to_string(), code }) }),
             Err(problem) => {
                 let mut error = ExprError::new(Phase::Compile, source, problem.at, problem.message);
                 error.hint = problem.hint.or_else(|| advice::compiling(source, problem.at, &error.message));
@@ -170,12 +165,6 @@ impl Program {
     }
 
     fn execute(&self, vars: &Value, limits: Limits, now: Option<Timestamp>) -> Result<Value, ExprError> {
-        // What is special about a run, a failure among it, takes the longer way.
-        if self.inner.quick
-            && let Some(value) = quick::run(&self.inner.code, vars)
-        {
-            return Ok(value);
-        }
         let machine = vm::Machine::new(&self.inner.code, vars, Meter::new(limits), now);
         machine.run().map_err(|failure| {
             let message = failure.error.message;
