@@ -15,7 +15,7 @@ fn served() -> BTreeSet<String> {
     let fields = source.split_once("pub struct Metrics {").unwrap().1.split_once("\n}").unwrap().0;
     let mut all = BTreeSet::new();
     for registration in source.split("all.register").skip(1) {
-        let registration = registration.split(';').next().unwrap();
+        let registration = registration.split(");").next().unwrap();
         let name = registration.split('"').nth(1).unwrap();
         let unit = match (registration.contains("Unit::Seconds"), registration.contains("Unit::Bytes")) {
             (true, _) => "_seconds",
