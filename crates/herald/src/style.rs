@@ -1,5 +1,5 @@
 //! Colours on a terminal. They are written always, and taken out where nobody wants them (`NO_COLOR`, `CLICOLOR`, no
-//! terminal) by [`print`]. Everything is readable without them.
+//! terminal) by [`print()`]. Everything is readable without them.
 
 use std::io::Write as _;
 

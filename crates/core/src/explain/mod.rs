@@ -1,4 +1,4 @@
-//! “Why was I not notified?”: a [`Decision`] with its reasons, as data for people and programs.
+//! “Why was I not notified?”: a [`Decision`](crate::decide::Decision) with its reasons, as data for people and programs.
 //!
 //! Nothing is decided here. [`explain`] tells what [`decide`](crate::decide::decide) found, renders what is due, and
 //! adds what is known of deliveries. So an explanation can't say anything else than what the pipeline does.

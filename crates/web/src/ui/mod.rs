@@ -1,7 +1,7 @@
 //! The page and its API.
 //!
 //! Everything is drawn here, on the server: a browser without JavaScript reads all of it. With JavaScript what happens
-//! appears as it happens ([server-sent events](feed)), and previews follow the typing. What is shown comes from a
+//! appears as it happens (server-sent events), and previews follow the typing. What is shown comes from a
 //! [`Backend`]; who may see and change it is decided in [`Access`].
 //!
 //! ```no_run
