@@ -19,6 +19,7 @@ mod store;
 mod style;
 mod suite;
 mod table;
+mod traces;
 mod ui;
 
 use std::process::ExitCode;

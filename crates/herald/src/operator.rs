@@ -19,7 +19,7 @@ use herald_web::{
 };
 use jiff::Timestamp;
 
-use crate::{failure::Failure, pipeline::report::Reporter, ui::Shelf};
+use crate::{failure::Failure, pipeline::report::Reporter, traces::Traces, ui::Shelf};
 
 /// How often dead letters are counted, and how many at most.
 const COUNTING: (Duration, u32) = (Duration::from_secs(30), 1000);
@@ -75,23 +75,30 @@ pub(crate) struct Health {
     reporter: Arc<Reporter>,
     given_up: OnceLock<GivenUp>,
     shelf: OnceLock<Arc<Shelf>>,
+    traces: Traces,
 }
 
 impl Health {
     /// Nothing is ready yet. The reporter counts in the same metrics.
-    pub(crate) fn new(reporter: Arc<Reporter>, metrics: Arc<Metrics>) -> Arc<Health> {
+    pub(crate) fn new(reporter: Arc<Reporter>, metrics: Arc<Metrics>, traces: Traces) -> Arc<Health> {
         Arc::new(Health {
             metrics,
             ready: AtomicBool::new(false),
             reporter,
             given_up: OnceLock::new(),
             shelf: OnceLock::new(),
+            traces,
         })
     }
 
     /// The numbers.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Where spans go.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     /// What the page is to know, if there is one.
@@ -114,6 +121,7 @@ impl Health {
     /// A notice was given up before any attempt.
     pub(crate) fn stillborn(&self, notice: &Notice, reason: &str) {
         self.metrics.dead_letter(&attempt(notice), "undeliverable");
+        self.traces.settled(notice, Some("undeliverable"));
         if let Some(told) = self.given_up.get() {
             told(notice, reason);
         }
@@ -190,10 +198,14 @@ impl Observer for Health {
     fn attempted(&self, notice: &Notice, outcome: &str, took: Duration) {
         let failure = (outcome != Outcome::Delivered.label()).then_some(outcome);
         self.metrics.attempted(&attempt(notice), failure, took);
+        if failure.is_none() {
+            self.traces.settled(notice, None);
+        }
     }
 
     fn given_up(&self, notice: &Notice, reason: &str, answer: &str) {
         self.metrics.dead_letter(&attempt(notice), reason);
+        self.traces.settled(notice, Some(reason));
         tracing::error!(
             rollout = format!("{}/{}", notice.object.namespace, notice.object.name),
             trigger = notice.trigger,
@@ -212,8 +224,8 @@ impl Observer for Health {
     }
 }
 
-/// Counts the requests to services.
-pub(crate) struct Requests(pub(crate) Arc<Metrics>);
+/// Counts the requests to services, and makes them part of traces.
+pub(crate) struct Requests(pub(crate) Arc<Metrics>, pub(crate) Traces);
 
 impl http::Observer for Requests {
     fn called(&self, call: &http::Call<'_>) {
@@ -222,5 +234,6 @@ impl http::Observer for Requests {
             Err(reason) => reason.label().to_owned(),
         };
         self.0.requested(call.service_type, &code, call.elapsed, call.sent, call.received);
+        self.1.called(call);
     }
 }

@@ -106,6 +106,7 @@ pub struct Metrics {
     watched: Family<OfResource, Gauge>,
     lease: Family<OfLease, Gauge>,
     patches: Family<OfOutcome, Counter>,
+    spans: Family<OfOutcome, Counter>,
     requests: Family<Request, Counter>,
     request_duration: Durations<OfType>,
     sent: Family<OfType, Counter>,
@@ -133,6 +134,7 @@ impl Metrics {
             watched: Family::default(),
             lease: Family::default(),
             patches: Family::default(),
+            spans: Family::default(),
             requests: Family::default(),
             request_duration: Family::new_with_constructor(durations),
             sent: Family::default(),
@@ -193,6 +195,7 @@ impl Metrics {
             "Patches of annotations on objects, by how they ended",
             self.patches.clone(),
         );
+        all.register("spans", "Spans for the collector of traces, by how they ended", self.spans.clone());
         all.register(
             "http_client_requests",
             "Requests to services, by status, or why there is none",
@@ -310,6 +313,12 @@ impl Metrics {
     /// A patch of annotations ended.
     pub fn patched(&self, outcome: &str) {
         self.patches.get_or_create(&OfOutcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// So many spans were accepted by the collector of traces, or lost.
+    pub fn exported_spans(&self, outcome: &str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.spans.get_or_create(&OfOutcome { outcome: outcome.to_owned() }).inc_by(count);
     }
 
     /// A request to a service ended.

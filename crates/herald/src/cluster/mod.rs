@@ -39,6 +39,7 @@ use crate::{
         handles::{self, DurableHandles},
         report::Reporter,
     },
+    traces::Traces,
     ui::UiArgs,
 };
 use feeds::{Feeds, Pulse, Reach};
@@ -148,10 +149,11 @@ pub(crate) async fn run(
     let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
     let metrics = options.metrics.metrics();
     let reporter = Arc::new(Reporter::counting(options.json, metrics.clone()));
+    let traces = Traces::from_env(&metrics);
     let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
-        .observed_by(Arc::new(Requests(metrics.clone())));
+        .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())));
     let empty = builder.build(&input::base_input(), None, &Reporter::quiet());
-    let health = Health::new(reporter.clone(), metrics.clone());
+    let health = Health::new(reporter.clone(), metrics.clone(), traces.clone());
     health.serve(&[options.healthz_port, options.metrics_port]).await?;
     health.count_dead_letters(outbox.clone());
     health.show_on(options.ui.serve(outbox.clone(), None).await?);
@@ -190,6 +192,7 @@ pub(crate) async fn run(
     };
     let result = fleet.take_part(part, interrupted).await;
     handles.flush().await?;
+    traces.flush().await;
     result
 }
 
@@ -329,7 +332,11 @@ impl Fleet<'_> {
         let (stop, stopped) = watch::channel(false);
         let courier = Courier::new(
             self.outbox.clone(),
-            Arc::new(Services { active: self.active.subscribe(), allowed: Some(fence) }),
+            Arc::new(
+                self.health
+                    .traces()
+                    .around(Services { active: self.active.subscribe(), allowed: Some(fence) }),
+            ),
             self.clock.clone(),
             CourierOptions {
                 policies: delivery::policies(self.active.subscribe()),

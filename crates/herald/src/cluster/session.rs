@@ -471,7 +471,10 @@ impl<'a> Session<'a> {
             }
         }
         let (now, instant) = (engine.now, Instant::now());
+        let traces = self.around.health.traces();
+        let enqueuing = traces.enqueuing(&all);
         let new: HashSet<String> = self.around.outbox.commit(all).await?.into_iter().collect();
+        traces.enqueued(&enqueuing, |id| new.contains(id));
         for (name, uid, next_look, known, mut recorded, cursor) in looked {
             let wait = next_look.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
             self.index.look_at(&name, wait.and_then(|wait| instant.checked_add(wait)));

@@ -21,6 +21,7 @@ use crate::{
         world::World,
     },
     store::OutboxUrl,
+    traces::Traces,
 };
 
 /// How often the directory with the configuration is looked at.
@@ -69,18 +70,19 @@ async fn deliver(args: &DeliverArgs, config: &ConfigArgs, json: bool) -> Outcome
     let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
     let metrics = args.metrics.metrics();
     let reporter = Arc::new(Reporter::counting(json, metrics.clone()));
+    let traces = Traces::from_env(&metrics);
     let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
-        .observed_by(Arc::new(Requests(metrics.clone())));
+        .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())));
     let mut world = World::default();
     let mut directory = args.dir.as_deref().map(Directory::new);
     look(directory.as_mut(), &mut world, &reporter);
     let first = builder.build(&configuration::input(config, &world, &reporter)?, None, &reporter);
     let active = watch::Sender::new(Arc::new(first));
-    let health = Health::new(reporter.clone(), metrics);
+    let health = Health::new(reporter.clone(), metrics, traces);
     health.serve(&[args.healthz_port, args.metrics_port]).await?;
     health.is_ready();
 
-    let services = Services { active: active.subscribe(), allowed: None };
+    let services = health.traces().around(Services { active: active.subscribe(), allowed: None });
     let options =
         CourierOptions { policies: delivery::policies(active.subscribe()), ..CourierOptions::default() };
     let courier =
@@ -109,6 +111,7 @@ async fn deliver(args: &DeliverArgs, config: &ConfigArgs, json: bool) -> Outcome
     let report = courier.await.map_err(|error| Failure::bad(format!("the courier failed: {error}")))?;
     handles.flush().await?;
     outbox.close().await;
+    health.traces().flush().await;
     tracing::info!(delivered = report.delivered, "ended");
     Ok(())
 }

@@ -121,6 +121,8 @@ impl Request {
             observer.called(&Call {
                 service_type: shared.service_type,
                 instance: &shared.instance,
+                method: method.as_str(),
+                host: &host,
                 outcome,
                 elapsed,
                 sent,

@@ -38,6 +38,10 @@ pub struct Call<'a> {
     pub service_type: &'static str,
     /// Name of the instance.
     pub instance: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The host that was asked, without the rest of the address, which may be a credential.
+    pub host: &'a str,
     /// The status, or why there is none.
     pub outcome: Result<u16, Reason>,
     /// From the start of the request to the end of the answer.

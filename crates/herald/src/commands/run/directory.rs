@@ -1,7 +1,7 @@
 //! `herald run DIR`
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,6 +28,7 @@ use crate::{
         report::Reporter,
         world::World,
     },
+    traces::Traces,
 };
 
 /// How often the directory is looked at.
@@ -87,8 +88,9 @@ impl<'a> Runner<'a> {
         let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
         let metrics = args.metrics.metrics();
         let reporter = Arc::new(Reporter::counting(json, metrics.clone()));
+        let traces = Traces::from_env(&metrics);
         let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
-            .observed_by(Arc::new(Requests(metrics.clone())));
+            .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())));
         let empty = builder.build(&input::base_input(), None, &reporter);
         Ok(Runner {
             args,
@@ -101,7 +103,7 @@ impl<'a> Runner<'a> {
             handles,
             builder,
             active: watch::Sender::new(Arc::new(empty)),
-            health: Health::new(reporter.clone(), metrics),
+            health: Health::new(reporter.clone(), metrics, traces),
             reporter,
             waiting: BTreeSet::new(),
             timers: BTreeMap::new(),
@@ -133,6 +135,7 @@ impl<'a> Runner<'a> {
 
     fn courier(&self) -> Courier {
         let services = Services { active: self.active.subscribe(), allowed: None };
+        let services = self.health.traces().around(services);
         let options = CourierOptions {
             policies: delivery::policies(self.active.subscribe()),
             ..CourierOptions::default()
@@ -151,6 +154,7 @@ impl<'a> Runner<'a> {
             }
         };
         self.handles.flush().await?;
+        self.health.traces().flush().await;
         let problems = self.reporter.count();
         let mut parts = Vec::new();
         if report.dead_letters > 0 {
@@ -216,6 +220,7 @@ impl<'a> Runner<'a> {
         };
         self.handles.flush().await?;
         self.outbox.close().await;
+        self.health.traces().flush().await;
         tracing::info!(delivered = report.delivered, waiting = report.waiting, "ended");
         Ok(())
     }
@@ -275,7 +280,9 @@ impl<'a> Runner<'a> {
             }
             let (now, instant) = (engine.now, Instant::now());
             let stillborn = stillborn(&all);
-            self.outbox.commit(all).await?;
+            let enqueuing = self.health.traces().enqueuing(&all);
+            let new: HashSet<String> = self.outbox.commit(all).await?.into_iter().collect();
+            self.health.traces().enqueued(&enqueuing, |id| new.contains(id));
             for (notice, reason) in &stillborn {
                 self.health.stillborn(notice, reason);
             }
