@@ -89,7 +89,7 @@ impl Cli {
             Command::Deliver(args) => {
                 deliver::run(&args, &self.config, self.logging.logformat == LogFormat::Json)
             }
-            Command::Deliveries(args) => deliveries::run(&args),
+            Command::Deliveries(args) => deliveries::run(&args, &self.config),
             Command::Replay(args) => replay::run(&args),
             Command::Outbox(args) => outbox::run(&args),
             Command::Completion(args) => completion::run(&args),

@@ -246,6 +246,14 @@ pub(crate) fn cluster_state_file(named: Option<&Path>, context: Option<&str>) ->
     Ok(state_home()?.join("herald").join(format!("cluster-{context}.db")))
 }
 
+/// The state file that is named, which may be by the directory that belongs to it; else that of a directory.
+pub(crate) fn named_state_file(named: Option<&Path>, dir: &Path) -> Result<PathBuf, Failure> {
+    match named {
+        Some(place) if place.is_dir() => state_file(None, place),
+        other => state_file(other, dir),
+    }
+}
+
 /// The state file of a directory, unless one is named.
 pub(crate) fn state_file(named: Option<&Path>, dir: &Path) -> Result<PathBuf, Failure> {
     use sha2::{Digest as _, Sha256};

@@ -21,8 +21,8 @@ use jiff::Timestamp;
 
 use crate::{failure::Failure, pipeline::report::Reporter, traces::Traces, ui::Shelf};
 
-/// How often dead letters are counted, and how many at most.
-const COUNTING: (Duration, u32) = (Duration::from_secs(30), 1000);
+/// How often dead letters are counted.
+const COUNTING: Duration = Duration::from_secs(30);
 
 /// Which metrics there are.
 #[derive(Args, Clone, Debug)]
@@ -132,15 +132,11 @@ impl Health {
         let metrics = self.metrics.clone();
         tokio::spawn(async move {
             loop {
-                let filter = Filter {
-                    outcome: Some(Outcome::DeadLetter),
-                    limit: Some(COUNTING.1),
-                    ..Filter::default()
-                };
-                if let Ok(found) = outbox.list(filter).await {
-                    metrics.dead_letters(found.len());
+                let dead = Filter { outcome: Some(Outcome::DeadLetter), ..Filter::default() };
+                if let Ok(count) = outbox.count(dead).await {
+                    metrics.dead_letters(usize::try_from(count).unwrap_or(usize::MAX));
                 }
-                tokio::time::sleep(COUNTING.0).await;
+                tokio::time::sleep(COUNTING).await;
             }
         });
     }

@@ -97,11 +97,24 @@ async fn reads(outbox: &SqliteOutbox) -> Result<(), Box<dyn Error>> {
     let newest = Filter { limit: Some(50), ..Filter::default() };
     let one = Filter { namespace: Some("prod".into()), name: Some("web-77".into()), ..newest.clone() };
     let dead = Filter { outcome: Some(Outcome::DeadLetter), ..newest.clone() };
-    for (name, filter) in [("the newest 50", newest), ("50 of one object", one), ("dead letters", dead)] {
+    let rare = Filter { service: Some("email".into()), ..newest.clone() };
+    let dropped = Filter { outcome: Some(Outcome::Dropped), trigger: Some("mine".into()), ..newest.clone() };
+    let old = Filter { until: Some(Timestamp::UNIX_EPOCH), ..newest.clone() };
+    for (name, filter) in [
+        ("the newest 50", newest),
+        ("50 of one object", one),
+        ("dead letters", dead.clone()),
+        ("a service that has none", rare),
+        ("an outcome and a trigger that have none", dropped),
+        ("what is older than all", old),
+    ] {
         let began = Instant::now();
         let found = outbox.list(filter).await?.len();
         println!("list {name}: {found} in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     }
+    let began = Instant::now();
+    let dead = outbox.count(dead).await?;
+    println!("dead letters: {dead}, counted in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     let began = Instant::now();
     let (waiting, _) = outbox.backlog().await?;
     println!("backlog: {waiting} in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);

@@ -69,7 +69,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { age: Duration::from_secs(14 * 24 * 3600), bytes: 1 << 30, step: 200 }
+        Retention { age: Duration::from_secs(14 * 24 * 3600), bytes: 512 << 20, step: 200 }
     }
 }
 
@@ -108,12 +108,24 @@ pub trait Outbox: Send + Sync + 'static {
     /// It becomes a dead letter after this last attempt.
     async fn give_up(&self, id: &str, reason: &str, attempt: Attempt) -> Result<(), OutboxError>;
 
+    /// Why notices (by id) are not attempted yet though they could be, for whoever looks at them. What was attempted or
+    /// doesn't wait any more stays as it is.
+    async fn held(&self, reasons: Vec<(String, String)>) -> Result<(), OutboxError> {
+        let _ = reasons;
+        Ok(())
+    }
+
     /// Queues the matching notices again, at the end of their lanes; gives their number.
     async fn resend(&self, filter: Filter, now: Timestamp) -> Result<usize, OutboxError>;
     /// Drops the matching notices that wait or are dead letters; gives their number.
     async fn drop_notices(&self, filter: Filter, now: Timestamp) -> Result<usize, OutboxError>;
     /// The matching notices, newest first, without payloads.
     async fn list(&self, filter: Filter) -> Result<Vec<HistoryEntry>, OutboxError>;
+    /// How many match, all of them: the limit doesn't count.
+    async fn count(&self, filter: Filter) -> Result<u64, OutboxError> {
+        let found = self.list(Filter { limit: None, ..filter }).await?;
+        Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
+    }
     /// One notice with its payload and all attempts.
     async fn show(&self, id: &str) -> Result<Option<HistoryEntry>, OutboxError>;
 

@@ -147,6 +147,13 @@ async fn groups_are_delivered_as_one_and_history_shows_it() {
     site.enqueue(&["c"]).await;
     site.until(20, 10).await;
     assert_eq!(site.delivered(), []);
+    // Whoever looks meanwhile is told why it waits.
+    let (outcome, reason) = site.standing("b").await;
+    assert_eq!(outcome, Outcome::Pending);
+    assert!(
+        reason.starts_with("waits for others of its group, until ") && reason.ends_with(":30Z"),
+        "{reason}"
+    );
     site.until(30, 10).await;
     assert_eq!(site.delivered(), [at(30, "a+b+c")]);
     // One alone within the interval goes as it is, at the interval's end; then two more, at the next one's.
@@ -225,6 +232,14 @@ async fn a_night_ends_with_a_digest_or_is_dropped() {
         site.enqueue(&["n2", "n3"]).await;
         site.until(30 * HOUR - 1200, 1200).await;
         assert_eq!(site.delivered(), []);
+        if more.is_empty() {
+            let (outcome, reason) = site.standing("n1").await;
+            assert_eq!(outcome, Outcome::Pending);
+            assert!(
+                reason.starts_with("muted by night, until ") && reason.ends_with("06:00:00Z"),
+                "{reason}"
+            );
+        }
         site.until(30 * HOUR, 1200).await;
         let morning = if more.is_empty() { vec![at(30 * HOUR, "n1+n2+n3")] } else { Vec::new() };
         assert_eq!(site.delivered(), morning);

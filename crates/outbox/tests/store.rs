@@ -127,6 +127,9 @@ async fn history_is_found_by_every_filter_and_sent_again() {
         (Filter { since: Some(at(50)), ..f() }, vec!["other"]),
         (Filter { until: Some(at(50)), ..f() }, vec!["b", "a"]),
     ] {
+        if filter.limit.is_none() {
+            assert_eq!(outbox.count(filter.clone()).await.unwrap(), expected.len() as u64, "{filter:?}");
+        }
         let found: Vec<String> =
             outbox.list(filter.clone()).await.unwrap().into_iter().map(|e| e.notice.id).collect();
         assert_eq!(found, expected, "{filter:?}");
@@ -410,10 +413,36 @@ async fn an_older_file_is_taken_over() {
     let indexes: i64 = rusqlite::Connection::open(&path)
         .unwrap()
         .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE name IN ('notice_done', 'notice_object')",
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('notice_done', 'notice_object', 'notice_filter')",
             [],
             |row| row.get(0),
         )
         .unwrap();
-    assert_eq!(indexes, 2);
+    assert_eq!(indexes, 3);
+}
+
+/// Looking for something rare in a long history walks an index, not rows with their payloads.
+#[tokio::test]
+async fn whatever_is_filtered_no_row_is_read_in_vain() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    drop(owner(&path));
+    let db = rusqlite::Connection::open(&path).unwrap();
+    for condition in [
+        "service = 'x'",
+        "recipient = 'x' AND outcome = 3",
+        "\"trigger\" = 'x'",
+        "name = 'x'",
+        "kind = 'x'",
+        "created >= 1 AND created < 2",
+        "outcome = 1",
+        "outcome = 5",
+    ] {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT place FROM notice WHERE {condition} ORDER BY place DESC LIMIT 9"
+        );
+        let plan: Vec<String> =
+            db.prepare(&sql).unwrap().query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(plan.len() == 1 && plan[0].contains("COVERING INDEX notice_filter"), "{condition}: {plan:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! An HTTP server that records requests and answers as scripted, broken answers included.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -136,6 +136,7 @@ struct State {
     requests: Vec<Recorded>,
     script: VecDeque<Answer>,
     default: Answer,
+    at: HashMap<String, Answer>,
     connections: usize,
     open: usize,
     peak: usize,
@@ -173,6 +174,7 @@ impl Recorder {
         let state = Arc::new(Mutex::new(State {
             requests: Vec::new(),
             script: VecDeque::new(),
+            at: HashMap::new(),
             default: Answer::status(200),
             connections: 0,
             open: 0,
@@ -230,6 +232,11 @@ impl Recorder {
         lock(&self.state).default = answer;
     }
 
+    /// Sets the answer to all requests for a target, whatever the script says.
+    pub fn answer_at(&self, target: &str, answer: Answer) {
+        lock(&self.state).at.insert(target.to_owned(), answer);
+    }
+
     /// What arrived so far.
     pub fn requests(&self) -> Vec<Recorded> {
         lock(&self.state).requests.clone()
@@ -283,8 +290,9 @@ async fn serve(
         let head = request.method == "HEAD";
         let answer = {
             let mut state = lock(state);
+            let at = state.at.get(&request.target).cloned();
             state.requests.push(request);
-            state.script.pop_front().unwrap_or_else(|| state.default.clone())
+            at.or_else(|| state.script.pop_front()).unwrap_or_else(|| state.default.clone())
         };
         arrived.notify_waiters();
         tokio::time::sleep(answer.delay).await;

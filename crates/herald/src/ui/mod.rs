@@ -13,6 +13,7 @@ use herald_outbox::Outbox;
 use herald_web::ui::{Access, Authenticator, StaticToken, Ui};
 
 use self::page::Page;
+pub(crate) use self::page::{delivery, detail};
 pub(crate) use self::shelf::Shelf;
 use crate::failure::Failure;
 

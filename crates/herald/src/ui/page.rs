@@ -20,8 +20,6 @@ use serde_json::Value as Json;
 use super::{configured::Configured, preview, shelf::Shelf};
 use crate::{explain, pipeline::payload};
 
-/// Dead letters are counted so far.
-const COUNTED: u32 = 1000;
 /// How much of the history tells how services do.
 const LATELY: u32 = 200;
 
@@ -84,7 +82,8 @@ fn milliseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn delivery(entry: &HistoryEntry, redactor: &Redactor) -> Delivery {
+/// A line of the history.
+pub(crate) fn delivery(entry: &HistoryEntry, redactor: &Redactor) -> Delivery {
     let notice = &entry.notice;
     let clean = |text: &Option<String>| text.as_ref().map(|text| redactor.clean(text));
     Delivery {
@@ -103,6 +102,30 @@ fn delivery(entry: &HistoryEntry, redactor: &Redactor) -> Delivery {
         reason: clean(&entry.reason),
         answer: clean(&entry.answer),
     }
+}
+
+/// Everything that the store knows of a delivery, and what it says.
+pub(crate) fn detail(entry: &HistoryEntry, redactor: &Redactor) -> (Detail, Option<Notification>) {
+    let (content, missing) = match payload::read(&entry.notice.payload) {
+        Ok(notification) => (Some(notification), None),
+        Err(missing) => (None, Some(redactor.clean(&missing))),
+    };
+    let content = content.as_ref().and_then(|content| clean(content, redactor));
+    let attempts = entry.failures.iter().map(|attempt| Attempt {
+        at: attempt.at.to_string(),
+        took_ms: milliseconds(attempt.took),
+        reason: attempt.reason.clone(),
+        answer: redactor.clean(&attempt.answer),
+    });
+    let detail = Detail {
+        delivery: delivery(entry, redactor),
+        failures: attempts.collect(),
+        content: content.as_ref().map(preview::content),
+        missing,
+        why: payload::why(&entry.notice.payload).and_then(|why| clean(&why, redactor)),
+        ..Detail::default()
+    };
+    (detail, content)
 }
 
 /// All texts of a value without secrets.
@@ -130,29 +153,8 @@ impl Backend for Page {
 
     async fn delivery(&self, id: &str) -> Result<Option<Detail>, Fault> {
         let Some(entry) = self.outbox.show(id).await.map_err(broken)? else { return Ok(None) };
-        let redactor = self.redactor();
-        let (content, missing) = match payload::read(&entry.notice.payload) {
-            Ok(notification) => (Some(notification), None),
-            Err(missing) => (None, Some(redactor.clean(&missing))),
-        };
-        let mut detail = Detail {
-            delivery: delivery(&entry, &redactor),
-            failures: entry
-                .failures
-                .iter()
-                .map(|attempt| Attempt {
-                    at: attempt.at.to_string(),
-                    took_ms: milliseconds(attempt.took),
-                    reason: attempt.reason.clone(),
-                    answer: redactor.clean(&attempt.answer),
-                })
-                .collect(),
-            missing,
-            why: payload::why(&entry.notice.payload).and_then(|why| clean(&why, &redactor)),
-            ..Detail::default()
-        };
-        if let Some(notification) = content.as_ref().and_then(|content| clean(content, &redactor)) {
-            detail.content = Some(preview::content(&notification));
+        let (mut detail, content) = detail(&entry, &self.redactor());
+        if let Some(notification) = content {
             self.add_requests(&mut detail, &notification).await;
         }
         Ok(Some(detail))
@@ -160,13 +162,9 @@ impl Backend for Page {
 
     async fn queue(&self) -> Result<Queue, Fault> {
         let (waiting, oldest) = self.outbox.backlog().await.map_err(broken)?;
-        let dead = Filter { outcome: Some(Outcome::DeadLetter), limit: Some(COUNTED), ..Filter::default() };
-        let dead = self.outbox.list(dead).await.map_err(broken)?.len();
-        Ok(Queue {
-            waiting,
-            oldest: oldest.map(|at| at.to_string()),
-            dead: u64::try_from(dead).unwrap_or(u64::MAX),
-        })
+        let dead = Filter { outcome: Some(Outcome::DeadLetter), ..Filter::default() };
+        let dead = self.outbox.count(dead).await.map_err(broken)?;
+        Ok(Queue { waiting, oldest: oldest.map(|at| at.to_string()), dead })
     }
 
     async fn services(&self) -> Result<Vec<Health>, Fault> {

@@ -103,6 +103,9 @@ struct Run {
     flights: JoinSet<Flight>,
     on_way: HashMap<Id, (Queued, Timestamp)>,
     settling: JoinSet<(Queued, Verdict, Result<(), OutboxError>)>,
+    /// Notices that are held back, each with its reason, to be written down for whoever looks at them.
+    held: Vec<(String, String)>,
+    telling: JoinSet<()>,
     report: Report,
     jitter: RandomState,
 }
@@ -125,6 +128,8 @@ impl Run {
             flights: JoinSet::new(),
             on_way: HashMap::new(),
             settling: JoinSet::new(),
+            held: Vec::new(),
+            telling: JoinSet::new(),
             report: Report::default(),
             jitter: RandomState::new(),
         }
@@ -154,6 +159,7 @@ impl Run {
                     self.fetch().await;
                 }
                 self.refill().await;
+                self.tell_held();
             }
             let mut wake = if self.complete { poll_at } else { now };
             let mut far = None;
@@ -221,6 +227,9 @@ impl Run {
                 () = clock.sleep_until(wake), if stop_at.is_none() || clock.now() < wake => {}
             }
         }
+        while self.telling.join_next().await.is_some() {}
+        self.tell_held();
+        while self.telling.join_next().await.is_some() {}
         self.observe().await;
         self.report
     }
@@ -342,11 +351,28 @@ impl Run {
         Some(queued)
     }
 
+    /// Writes down why notices are held back, beside the deliveries: nothing depends on it.
+    fn tell_held(&mut self) {
+        while self.telling.try_join_next().is_some() {}
+        if self.held.is_empty() || !self.telling.is_empty() {
+            return;
+        }
+        let (outbox, held) = (self.courier.outbox.clone(), std::mem::take(&mut self.held));
+        self.telling.spawn(async move {
+            if let Err(error) = outbox.held(held).await {
+                tracing::debug!(%error, "why notices are held back is not written down");
+            }
+        });
+    }
+
     /// What isn't held back for a digest or muted.
     fn ungrouped(&mut self, queued: Queued, now: Timestamp) -> Option<Queued> {
         match self.grouper.admit(queued, now) {
             Admitted::Pass(queued) => Some(queued),
-            Admitted::Held => None,
+            Admitted::Held(why) => {
+                self.held.extend(why);
+                None
+            }
             Admitted::Mute(queued, by) => {
                 self.folds.spawn(self.folder().mute(vec![queued], by));
                 None

@@ -30,8 +30,8 @@ const MOST: usize = 100_000;
 pub(crate) enum Admitted {
     /// It goes on to its lane.
     Pass(Queued),
-    /// It is held, or is known already.
-    Held,
+    /// It is held: its id and why, unless that is known already.
+    Held(Option<(String, String)>),
     /// It isn't wanted: by which time it is muted.
     Mute(Queued, String),
 }
@@ -137,7 +137,7 @@ impl Grouper {
 
     pub(crate) fn admit(&mut self, queued: Queued, now: Timestamp) -> Admitted {
         if self.known.contains(&queued.place) {
-            return Admitted::Held;
+            return Admitted::Held(None);
         }
         let Some(grouping) = self.grouping(queued.lane.service()) else { return Admitted::Pass(queued) };
         if queued.id.starts_with(DIGEST) {
@@ -151,20 +151,21 @@ impl Grouper {
             return Admitted::Pass(queued);
         }
         let collects = self.groups.contains_key(&key) || self.outstanding.contains_key(&key);
-        let ready = if rule.groups() {
+        let (ready, why) = if rule.groups() {
             // A clock that was ahead when it was written makes nobody wait longer than the rule says.
-            match self.collecting.get(&key) {
+            let ready = match self.collecting.get(&key) {
                 Some(until) if *until > now => (*until).min(later(now, rule.interval())),
                 _ => later(queued.created.min(now), rule.wait()).max(queued.due),
-            }
+            };
+            (ready, "waits for others of its group".to_owned())
         } else {
             match rule.muted_at(now) {
                 Some((_, by)) if rule.muted == Muted::Drop => {
                     let by = by.to_owned();
                     return Admitted::Mute(queued, by);
                 }
-                Some((until, _)) => until,
-                None if collects => now,
+                Some((until, by)) => (until, format!("muted by {by}")),
+                None if collects => (now, "waits for its group".to_owned()),
                 None => return Admitted::Pass(queued),
             }
         };
@@ -178,6 +179,7 @@ impl Grouper {
             folding: false,
         });
         let first = group.members.is_empty();
+        let id = queued.id.clone();
         group.members.push(queued);
         // By the newest rule, even if the group began under an older one.
         (group.rule, group.number) = (grouping.clone(), number);
@@ -187,7 +189,9 @@ impl Grouper {
         } else if first && !group.folding {
             self.arm(&key, ready);
         }
-        Admitted::Held
+        let until = self.groups.get(&key).and_then(|group| group.wake).filter(|until| *until > now);
+        let why = until.map_or_else(|| why.clone(), |until| format!("{why}, until {until:.0}"));
+        Admitted::Held(Some((id, why)))
     }
 
     fn watch(&mut self, group: LaneKey, id: String) {

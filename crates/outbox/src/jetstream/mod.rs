@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::Subject;
+use async_nats::{Subject, jetstream::kv};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -375,6 +375,28 @@ impl Outbox for JetStreamOutbox {
         self.inner.finish(record, Some(place)).await
     }
 
+    async fn held(&self, reasons: Vec<(String, String)>) -> Result<(), OutboxError> {
+        let known = reasons.into_iter().filter_map(|(id, reason)| {
+            let record = self.inner.held().of_id(&id)?.1.record.without_payload();
+            Some((token(&id), record.held_back(reason).encode()))
+        });
+        let known: Vec<_> = known.collect();
+        // Only where nothing is known yet: what is written of an attempt or of the end always comes after it.
+        let put = |(key, value): (String, Bytes)| async move {
+            match self.stores().history.create(key, value).await {
+                Err(error) if error.kind() != kv::CreateErrorKind::AlreadyExists => {
+                    Err(self.stores().failed(error))
+                }
+                _ => Ok(()),
+            }
+        };
+        let mut puts = futures::stream::iter(known).map(put).buffer_unordered(AT_ONCE);
+        while let Some(done) = puts.next().await {
+            done?;
+        }
+        Ok(())
+    }
+
     async fn resend(&self, filter: Filter, now: Timestamp) -> Result<usize, OutboxError> {
         let mut found = self.matching(&filter).await?;
         // What waits is sent anyway.
@@ -426,6 +448,17 @@ impl Outbox for JetStreamOutbox {
 
     async fn list(&self, filter: Filter) -> Result<Vec<HistoryEntry>, OutboxError> {
         Ok(self.matching(&filter).await?.iter().map(|record| record.entry(false)).collect())
+    }
+
+    async fn count(&self, filter: Filter) -> Result<u64, OutboxError> {
+        let all = Filter { outcome: Some(Outcome::DeadLetter), limit: filter.limit, ..Filter::default() };
+        if filter == all {
+            // What is forgotten leaves no trace there: each message is one.
+            let info = self.stores().dead.stream.get_info().await;
+            return Ok(info.map_err(|error| self.stores().failed(error))?.state.messages);
+        }
+        let found = self.matching(&Filter { limit: None, ..filter }).await?;
+        Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
     }
 
     async fn show(&self, id: &str) -> Result<Option<HistoryEntry>, OutboxError> {

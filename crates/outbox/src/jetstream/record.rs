@@ -175,6 +175,11 @@ impl Record {
         (self.took, self.reason, self.answer, self.failures) = (took, reason, answer, failures);
     }
 
+    /// The same, held back for a reason.
+    pub(super) fn held_back(self, reason: String) -> Record {
+        Record { reason: Some(reason), ..self }
+    }
+
     pub(super) fn without_payload(&self) -> Record {
         Record { payload: Bytes::new(), ..self.clone() }
     }

@@ -125,6 +125,10 @@ impl Outbox for SqliteOutbox {
         self.write(move |db| rows::give_up(db, &id, &reason, &attempt)).await
     }
 
+    async fn held(&self, reasons: Vec<(String, String)>) -> Result<(), OutboxError> {
+        self.write(move |db| rows::held(db, &reasons)).await
+    }
+
     async fn resend(&self, filter: Filter, now: Timestamp) -> Result<usize, OutboxError> {
         let count = self.write(move |db| rows::resend(db, &filter, now)).await?;
         if count > 0 {
@@ -139,6 +143,10 @@ impl Outbox for SqliteOutbox {
 
     async fn list(&self, filter: Filter) -> Result<Vec<HistoryEntry>, OutboxError> {
         self.lister.run(move |db| rows::list(db, &filter)).await
+    }
+
+    async fn count(&self, filter: Filter) -> Result<u64, OutboxError> {
+        self.lister.run(move |db| rows::count(db, &filter)).await
     }
 
     async fn show(&self, id: &str) -> Result<Option<HistoryEntry>, OutboxError> {

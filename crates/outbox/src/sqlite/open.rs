@@ -14,7 +14,7 @@ use crate::OutboxError;
 const APPLICATION_ID: i64 = 0x4852_4c44;
 
 /// Each step takes the format from its index to the next. Steps are only ever added.
-const MIGRATIONS: [&str; 2] = [include_str!("v1.sql"), include_str!("v2.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 

@@ -215,6 +215,16 @@ pub(super) fn give_up(db: &Connection, id: &str, reason: &str, attempt: &Attempt
     if changed > 0 { record(db, id, attempt) } else { Ok(()) }
 }
 
+pub(super) fn held(db: &Connection, reasons: &[(String, String)]) -> Result<()> {
+    let mut update = db.prepare_cached(
+        "UPDATE notice SET reason = ?2 WHERE id = ?1 AND outcome = 0 AND attempts = 0 AND reason IS NOT ?2",
+    )?;
+    for (id, reason) in reasons {
+        update.execute([id, reason])?;
+    }
+    Ok(())
+}
+
 /// The condition of a filter and its parameters.
 fn condition(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     let mut parts: Vec<String> = Vec::new();
@@ -248,18 +258,36 @@ fn condition(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     (text, values)
 }
 
+/// The limit of a filter; none is -1.
+fn limit(filter: &Filter) -> i64 {
+    filter.limit.map_or(-1, i64::from)
+}
+
+/// First the places and nothing else, for which an index has all that filters ask for: at worst that index is walked, never
+/// the rows with their payloads.
 pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<HistoryEntry>> {
     let (condition, values) = condition(filter);
     let limit = filter.limit.unwrap_or(MOST);
-    let sql = format!("{}{condition} ORDER BY place DESC LIMIT {limit}", entry_columns(false));
+    let sql = format!(
+        "{} WHERE place IN (SELECT place FROM notice{condition} ORDER BY place DESC LIMIT {limit}) ORDER BY place DESC",
+        entry_columns(false)
+    );
     db.prepare(&sql)?.query_map(rusqlite::params_from_iter(values), entry)?.collect()
+}
+
+pub(super) fn count(db: &Connection, filter: &Filter) -> Result<u64> {
+    let (condition, values) = condition(filter);
+    let count: i64 = db
+        .prepare(&format!("SELECT count(*) FROM notice{condition}"))?
+        .query_row(rusqlite::params_from_iter(values), |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 fn places(db: &Connection, filter: &Filter) -> Result<Vec<Place>> {
     let (condition, values) = condition(filter);
-    let limit = filter.limit.unwrap_or(MOST);
     let sql = format!(
-        "SELECT place FROM (SELECT place FROM notice{condition} ORDER BY place DESC LIMIT {limit}) ORDER BY place"
+        "SELECT place FROM (SELECT place FROM notice{condition} ORDER BY place DESC LIMIT {}) ORDER BY place",
+        limit(filter)
     );
     db.prepare(&sql)?.query_map(rusqlite::params_from_iter(values), |row| row.get(0))?.collect()
 }

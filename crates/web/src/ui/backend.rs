@@ -147,7 +147,7 @@ pub struct Queue {
     /// Since when the oldest does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest: Option<String>,
-    /// Dead letters that nobody has dropped or sent again; counted up to 1000.
+    /// Dead letters that nobody has dropped or sent again.
     pub dead: u64,
 }
 

@@ -14,7 +14,7 @@ use herald_outbox::{
 use herald_sources::{ObjectKey, directory::Directory};
 use tokio::sync::{Notify, watch};
 
-use super::{RunArgs, interrupted};
+use super::{RunArgs, interrupted, shared};
 use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
@@ -144,18 +144,46 @@ impl<'a> Runner<'a> {
             .observed_by(self.health.clone())
     }
 
+    /// Delivers what waits, without another look at the directory.
+    async fn deliver_once(&self) -> Result<Report, Failure> {
+        let report = match self.args.outbox.is_shared() {
+            false => self.courier().run_until_idle(ATTEMPTS).await,
+            true if self.args.publish_only => {
+                Report { waiting: self.outbox.backlog().await?.0, ..Report::default() }
+            }
+            true => {
+                let stop = Arc::new(Notify::new());
+                let stopped = stop.clone();
+                let courier = tokio::spawn(self.courier().run(async move { stopped.notified().await }));
+                let done = shared::drained(&*self.outbox, ATTEMPTS).await;
+                stop.notify_one();
+                let report = courier.await.map_err(|e| Failure::bad(format!("the courier failed: {e}")))?;
+                done?;
+                report
+            }
+        };
+        Ok(report)
+    }
+
     async fn once(self) -> Outcome {
-        let courier = self.courier();
         let report = tokio::select! {
-            report = courier.run_until_idle(ATTEMPTS) => report,
+            report = self.deliver_once() => report?,
             () = interrupted() => {
                 self.handles.flush().await?;
+                self.outbox.close().await;
                 return Err(Failure::bad("interrupted; what was not delivered is delivered by the next run"));
             }
         };
         self.handles.flush().await?;
         self.health.traces().flush().await;
         let problems = self.reporter.count();
+        if self.args.publish_only {
+            self.outbox.close().await;
+            let rest =
+                if problems > 0 { format!(", {problems} problems, told above") } else { String::new() };
+            eprintln!("{} wait for `herald deliver`{rest}", report.waiting);
+            return if problems == 0 { Ok(()) } else { Err(Failure::told()) };
+        }
         let mut parts = Vec::new();
         if report.dead_letters > 0 {
             parts.push(format!(
@@ -182,6 +210,7 @@ impl<'a> Runner<'a> {
         if problems > 0 {
             parts.push(format!("{problems} problems, told above"));
         }
+        self.outbox.close().await;
         eprintln!(
             "{} delivered{}",
             report.delivered,

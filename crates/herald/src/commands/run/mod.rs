@@ -1,6 +1,7 @@
 //! `herald run`: over a directory of manifests, or in a cluster.
 
 mod directory;
+mod shared;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -28,7 +29,7 @@ pub(crate) struct RunArgs {
     /// A directory with manifests: Rollouts and what belongs to them, the ConfigMap, the Secret; without one, a cluster
     dir: Option<PathBuf>,
     /// Process what is in the directory, deliver, and exit; with 1 if anything failed
-    #[arg(long, requires = "dir", conflicts_with = "outbox")]
+    #[arg(long, requires = "dir")]
     once: bool,
     /// The state file [default: below $XDG_STATE_HOME/herald, by the directory's path or the context's name]
     #[arg(long, value_name = "FILE", env = "HERALD_STATE")]

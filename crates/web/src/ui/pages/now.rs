@@ -165,7 +165,7 @@ pub(in crate::ui) fn queue(queue: &Queue) -> Markup {
             span.note { @match &queue.oldest { Some(oldest) => { "oldest " (ago(oldest)) } None => { "nothing waits" } } }
         }
         a.figure.bad[queue.dead > 0] href="/?outcome=dead-letter" {
-            span.value { (queue.dead) @if queue.dead >= 1000 { "+" } }
+            span.value { (queue.dead) }
             span.label { @if queue.dead == 1 { "dead letter" } @else { "dead letters" } }
             span.note { @if queue.dead > 0 { "look at each, then resend or drop" } @else { "none was given up" } }
         }
