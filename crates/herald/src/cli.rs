@@ -136,3 +136,105 @@ impl Logging {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use herald_core::yaml::{self, Node};
+
+    use super::*;
+
+    /// The command lines of all pods in rendered manifests.
+    fn command_lines(manifests: &str) -> Vec<Vec<String>> {
+        let texts = |node: Option<&Node>| -> Vec<String> {
+            let items = node.map(Node::items).unwrap_or_default();
+            items.iter().filter_map(|item| item.text().map(str::to_owned)).collect()
+        };
+        let mut found = Vec::new();
+        for document in manifests.split("\n---\n") {
+            let Ok((document, _)) = yaml::parse_lenient(document) else { panic!("{document}") };
+            let containers = ["spec", "template", "spec", "containers"]
+                .iter()
+                .try_fold(&document, |node, key| node.get(key))
+                .map(Node::items)
+                .unwrap_or_default();
+            found.extend(containers.iter().map(|container| texts(container.get("args"))));
+        }
+        found
+    }
+
+    fn rendered(program: &str, args: &[&str]) -> Option<String> {
+        let Ok(output) = std::process::Command::new(program).args(args).output() else {
+            eprintln!("SKIPPED: 1 test of deploy/: {program} is not there");
+            return None;
+        };
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Some(String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn check(manifests: &str, wanted: &[&str]) {
+        let lines = command_lines(manifests);
+        assert_eq!(lines.len(), 1, "{manifests}");
+        let words = ["herald".to_owned()].into_iter().chain(lines[0].clone());
+        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{:?}: {error}", lines[0]));
+        for flag in wanted {
+            assert!(lines[0].iter().any(|word| word.starts_with(flag)), "{flag}: {:?}", lines[0]);
+        }
+        let Command::Run(args) = cli.command else { panic!("{:?}", lines[0]) };
+        assert!(args.may_start().is_ok(), "{:?}: {:?}", lines[0], args.may_start());
+    }
+
+    /// A flag that the program doesn't have, or refuses, keeps a pod from starting.
+    #[test]
+    fn the_manifests_of_kustomize_start_the_program() {
+        let deploy = std::path::absolute(format!("{}/../../deploy", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        for (base, components) in [
+            ("cluster-install", vec!["high-availability", "self-service", "ui", "network-policy"]),
+            ("namespace-install", vec!["high-availability", "ui"]),
+            ("cluster-install", vec![]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let up = "../".repeat(dir.path().components().count());
+            let place = |part: &str| format!("{}{}/{part}", up.trim_end_matches('/'), deploy.display());
+            let list: String = components
+                .iter()
+                .map(|part| format!("  - {}\n", place(&format!("components/{part}"))))
+                .collect();
+            let list = if list.is_empty() { list } else { format!("components:\n{list}") };
+            let text = format!(
+                "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - {}\n{list}",
+                place(base)
+            );
+            std::fs::write(dir.path().join("kustomization.yaml"), text).unwrap();
+            let Some(text) = rendered("kubectl", &["kustomize", dir.path().to_str().unwrap()]) else {
+                return;
+            };
+            let wanted: &[&str] = match components.len() {
+                4 => &["--self-service-notification-enabled", "--ui"],
+                2 => &["--namespaced", "--ui"],
+                _ => &["--state"],
+            };
+            check(&text, wanted);
+        }
+    }
+
+    #[test]
+    fn the_chart_starts_the_program() {
+        let chart = format!("{}/../../deploy/chart/herald", env!("CARGO_MANIFEST_DIR"));
+        let helm = std::env::var("HELM").unwrap_or_else(|_| "helm".into());
+        for (values, wanted) in [
+            (
+                vec!["controller.selfServiceNotification=true", "ui.enabled=true"],
+                vec!["--self-service", "--ui-address"],
+            ),
+            (vec!["clusterInstall=false", "ui.enabled=true"], vec!["--namespaced"]),
+            (vec![], vec!["--state"]),
+        ] {
+            let mut args = vec!["template", "x", &chart, "--kube-version", "1.33.0"];
+            for value in &values {
+                args.extend(["--set", value]);
+            }
+            let Some(text) = rendered(&helm, &args) else { return };
+            check(&text, &wanted);
+        }
+    }
+}

@@ -26,6 +26,15 @@ impl Limits {
         source_bytes: 4 * 1024 * 1024,
         regex_bytes: 4 * 1024 * 1024,
     };
+
+    /// For configurations of tenants: plenty for a notification, and too little to hold up anybody else's.
+    pub const TENANT: Limits = Limits {
+        steps: 500_000,
+        bytes: 4 * 1024 * 1024,
+        depth: 100,
+        source_bytes: 256 * 1024,
+        regex_bytes: 512 * 1024,
+    };
 }
 
 impl Default for Limits {

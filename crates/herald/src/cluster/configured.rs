@@ -123,7 +123,7 @@ impl Configured {
     }
 }
 
-fn content(object: &Value) -> [Option<&Value>; 3] {
+pub(super) fn content(object: &Value) -> [Option<&Value>; 3] {
     [object.get("data"), object.get("binaryData"), object.get("stringData")]
 }
 

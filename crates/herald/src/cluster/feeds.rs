@@ -31,6 +31,8 @@ pub(super) enum Feed {
     ConfigMap,
     Secret,
     MoreConfig,
+    TenantConfigMap,
+    TenantSecret,
     Owned(Kind),
     Rollouts,
     Events,
@@ -70,6 +72,8 @@ pub(super) struct Reach {
     pub(super) labels: Option<String>,
     /// The namespace of the configuration.
     pub(super) home: String,
+    /// Whether namespaces have configurations of their own.
+    pub(super) self_service: bool,
 }
 
 /// The watches of a session. They end when it is dropped.
@@ -95,6 +99,11 @@ impl Feeds {
         self.reach.labels.is_some()
     }
 
+    /// Whether namespaces have configurations of their own.
+    pub(super) fn is_self_service(&self) -> bool {
+        self.reach.self_service
+    }
+
     /// Begins to watch.
     pub(super) fn open(&mut self, feed: Feed) {
         let core = |plural, kind| Resource::new("", "v1", plural, kind);
@@ -114,6 +123,13 @@ impl Feeds {
             Feed::ConfigMap => (core("configmaps", "ConfigMap"), home(None, Some(CONFIG_MAP))),
             Feed::Secret => (core("secrets", "Secret"), home(None, Some(SECRET))),
             Feed::MoreConfig => (core("configmaps", "ConfigMap"), home(Some(CONFIG_LABEL), None)),
+            // By their names: nothing else of these kinds is ever read.
+            Feed::TenantConfigMap => {
+                (core("configmaps", "ConfigMap"), all(None, Some(&format!("metadata.name={CONFIG_MAP}"))))
+            }
+            Feed::TenantSecret => {
+                (core("secrets", "Secret"), all(None, Some(&format!("metadata.name={SECRET}"))))
+            }
             // Argo Rollouts puts this label on each ReplicaSet of its own.
             Feed::Owned(Kind::ReplicaSet) => (
                 Resource::new("apps", "v1", "replicasets", "ReplicaSet"),

@@ -116,6 +116,13 @@ impl Index {
         due
     }
 
+    /// Those of a namespace.
+    pub(super) fn of(&self, namespace: &str) -> Vec<String> {
+        let names = self.entries.keys().map(|name| &**name);
+        let within = names.filter(|name| name.split_once('/').is_some_and(|(own, _)| own == namespace));
+        within.map(str::to_owned).collect()
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()

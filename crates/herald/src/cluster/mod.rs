@@ -12,11 +12,13 @@ mod record;
 mod related;
 mod session;
 mod settling;
+mod tenants;
 
 use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use herald_outbox::{Clock, Courier, CourierOptions, HandleCache, Outbox, SystemClock};
+use herald_services::http::Range;
 use herald_sources::kubernetes::{
     annotate::{ApiResource, KubeAnnotations, PatchOptions, StatePatcher},
     client::{Connection, ConnectionOptions, connect},
@@ -84,6 +86,21 @@ pub(crate) struct ClusterArgs {
     /// Write what the next leader has to know onto the Rollouts [default: on with an election]
     #[arg(long, value_name = "on|off", env = "HERALD_CURSOR_ANNOTATION", value_parser = on_or_off)]
     cursor_annotation: Option<bool>,
+    /// In each namespace also use the ConfigMap and the Secret of these names there, for the Rollouts there
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "HERALD_SELF_SERVICE_NOTIFICATION_ENABLED",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    self_service_notification_enabled: bool,
+    /// Addresses that are not public, which configurations of namespaces may send to all the same, such as 10.1.0.0/16
+    #[arg(long, value_name = "RANGE", env = "HERALD_SELF_SERVICE_ALLOW", value_delimiter = ',')]
+    self_service_allow: Vec<Range>,
     /// Requests a second that write to the API server; 0 is no limit
     #[arg(long, value_name = "N", env = "HERALD_QPS", default_value_t = 40.0)]
     qps: f64,
@@ -95,6 +112,13 @@ pub(crate) struct ClusterArgs {
     grace_period: u64,
     #[command(flatten)]
     election: ElectionArgs,
+}
+
+impl ClusterArgs {
+    /// Whether namespaces have configurations of their own. In one namespace alone there are no others.
+    pub(crate) fn is_self_service(&self) -> bool {
+        self.self_service_notification_enabled && !self.namespaced
+    }
 }
 
 fn on_or_off(text: &str) -> Result<bool, String> {
@@ -151,7 +175,7 @@ pub(crate) async fn run(
     let reporter = Arc::new(Reporter::counting(options.json, metrics.clone()));
     let traces = Traces::from_env(&metrics);
     let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
-        .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())));
+        .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())), &args.self_service_allow);
     let empty = builder.build(&input::base_input(), None, &Reporter::quiet());
     let health = Health::new(reporter.clone(), metrics.clone(), traces.clone());
     health.serve(&[options.healthz_port, options.metrics_port]).await?;
@@ -173,8 +197,12 @@ pub(crate) async fn run(
         configuration = home,
         "watching Rollouts"
     );
-    let reach =
-        Reach { namespace: args.namespaced.then(|| home.clone()), labels: labels(args), home: home.clone() };
+    let reach = Reach {
+        namespace: args.namespaced.then(|| home.clone()),
+        labels: labels(args),
+        home: home.clone(),
+        self_service: args.is_self_service(),
+    };
     let fleet = Fleet {
         options,
         connection,
@@ -307,9 +335,9 @@ impl Fleet<'_> {
         let with_cursor = args.cursor_annotation.unwrap_or(elected);
         let records = args.state_annotation.then(|| Records::new(patcher.clone(), resource, with_cursor));
         let (settle, settled) = mpsc::unbounded_channel();
-        let misconfigured = |uid: &str, message: &str| {
+        let misconfigured = |namespace: &str, uid: &str, message: &str| {
             let name = herald_core::config::CONFIG_MAP;
-            cluster_events::misconfigured(&self.events, "ConfigMap", &self.home, name, uid, message);
+            cluster_events::misconfigured(&self.events, "ConfigMap", namespace, name, uid, message);
         };
         let around = Surroundings {
             client: client.clone(),

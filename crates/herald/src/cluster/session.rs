@@ -26,6 +26,7 @@ use super::{
     index::{Index, Seen},
     record::Records,
     related::{Kind, Name, Related},
+    tenants::Tenants,
 };
 use crate::{
     election::Scope,
@@ -74,8 +75,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) baseline: Option<Timestamp>,
     /// Tells at the first look what is already true.
     pub(super) notify_existing: bool,
-    /// Tells what is wrong with the ConfigMap, with its uid.
-    pub(super) misconfigured: &'a (dyn Fn(&str, &str) + Sync),
+    /// Tells what is wrong with a ConfigMap, with its namespace and uid.
+    pub(super) misconfigured: &'a (dyn Fn(&str, &str, &str) + Sync),
 }
 
 /// A session.
@@ -86,6 +87,7 @@ pub(super) struct Session<'a> {
     settled: mpsc::UnboundedReceiver<Settled>,
     records: Option<Records>,
     configured: Configured,
+    tenants: Tenants,
     index: Index,
     related: Related,
     /// Events that were not looked at yet.
@@ -98,6 +100,7 @@ pub(super) struct Session<'a> {
     left_over: HashSet<String>,
     fetch: Fetch,
     configure_at: Option<Instant>,
+    configure_tenants_at: Option<Instant>,
     look_at_dirty: Option<Instant>,
     synced: bool,
 }
@@ -117,6 +120,7 @@ impl<'a> Session<'a> {
             settled,
             records,
             configured: Configured::default(),
+            tenants: Tenants::default(),
             index: Index::default(),
             related: Related::default(),
             events: HashMap::new(),
@@ -125,6 +129,7 @@ impl<'a> Session<'a> {
             left_over: HashSet::new(),
             fetch,
             configure_at: None,
+            configure_tenants_at: None,
             look_at_dirty: None,
             synced: false,
         }
@@ -140,11 +145,16 @@ impl<'a> Session<'a> {
         for feed in [Feed::ConfigMap, Feed::Secret, Feed::MoreConfig] {
             self.begin(feed);
         }
+        if self.feeds.is_self_service() {
+            self.begin(Feed::TenantConfigMap);
+            self.begin(Feed::TenantSecret);
+        }
         let mut end = std::pin::pin!(end);
         let mut reconcile = tokio::time::interval(RECONCILE);
         let mut batch = Vec::new();
         loop {
-            let wake = [self.configure_at, self.look_at_dirty, self.index.next()].into_iter().flatten().min();
+            let times = [self.configure_at, self.configure_tenants_at, self.look_at_dirty, self.index.next()];
+            let wake = times.into_iter().flatten().min();
             let sleep = async {
                 match wake {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -182,6 +192,9 @@ impl<'a> Session<'a> {
                             self.feeds.again.notify_one();
                         }
                     }
+                    if self.configure_tenants_at.is_some_and(|at| at <= now) {
+                        self.configure_tenants();
+                    }
                     let due = self.index.due(now);
                     self.dirty.extend(due);
                     let result = self.look_at_dirty().await;
@@ -207,11 +220,11 @@ impl<'a> Session<'a> {
     fn configure(&mut self) -> Result<(), Failure> {
         let around = &self.around;
         let input = self.configured.input(around.config_args, &around.home, &around.reporter)?;
-        let earlier = around.active.borrow().config.clone();
-        let active = around.builder.build(&input, Some(&earlier), &around.reporter);
+        let earlier = around.active.borrow().clone();
+        let active = around.builder.build(&input, Some(&*earlier), &around.reporter);
         if let Some(uid) = self.configured.uid() {
             for problem in &active.problems {
-                (around.misconfigured)(uid, problem);
+                (around.misconfigured)(&around.home, uid, problem);
             }
         }
         if let Some(shelf) = around.health.shelf() {
@@ -219,6 +232,22 @@ impl<'a> Session<'a> {
         }
         around.active.send_replace(Arc::new(active));
         Ok(())
+    }
+
+    /// The configurations of namespaces that changed, and only those.
+    fn configure_tenants(&mut self) {
+        self.configure_tenants_at = None;
+        let around = &self.around;
+        let before = around.active.borrow().clone();
+        let (tenants, changed) =
+            self.tenants.configure(around.builder, &before.tenants, &around.reporter, around.misconfigured);
+        around.active.send_replace(Arc::new(before.with_tenants(tenants)));
+        if self.synced {
+            // They may have something to say about what didn't change.
+            for namespace in changed {
+                self.dirty.extend(self.index.of(&namespace));
+            }
+        }
     }
 
     async fn hear(&mut self, batch: &mut Vec<(Feed, Heard)>) -> Result<(), OutboxError> {
@@ -233,6 +262,11 @@ impl<'a> Session<'a> {
                 Feed::ConfigMap | Feed::Secret | Feed::MoreConfig => {
                     if self.configured.hear(feed, heard) {
                         self.configure_at = Some(Instant::now() + SETTLING);
+                    }
+                }
+                Feed::TenantConfigMap | Feed::TenantSecret => {
+                    if self.tenants.hear(feed, heard, &self.around.home) {
+                        self.configure_tenants_at.get_or_insert(Instant::now() + SETTLING);
                     }
                 }
                 Feed::Owned(kind) => self.hear_owned(kind, heard),
@@ -266,11 +300,16 @@ impl<'a> Session<'a> {
             return;
         }
         match feed {
-            Feed::ConfigMap | Feed::Secret | Feed::MoreConfig => {
+            Feed::ConfigMap
+            | Feed::Secret
+            | Feed::MoreConfig
+            | Feed::TenantConfigMap
+            | Feed::TenantSecret => {
                 self.configure_at = None;
                 if let Err(failure) = self.configure() {
                     self.around.reporter.problem(&failure.message);
                 }
+                self.configure_tenants();
                 for kind in [Kind::ReplicaSet, Kind::AnalysisRun, Kind::Experiment] {
                     self.begin(Feed::Owned(kind));
                 }
@@ -420,7 +459,9 @@ impl<'a> Session<'a> {
             if self.index.see(&name, uid, version) == Seen::Older || !self.around.scope.contains(uid) {
                 continue;
             }
-            let subscribed = crate::pipeline::assess::subscribed(&active.config, object);
+            let tenant = active.tenants.get(&key.namespace).map(|tenant| &tenant.config);
+            let subscribed = |config| crate::pipeline::assess::subscribed(config, object);
+            let subscribed = subscribed(&active.config) || tenant.is_some_and(subscribed);
             let news = subscribed && !self.index.subscribe(&name, subscribed);
             if news && self.synced && !unheard {
                 for (kind, owned) in self.fetch.belongings(&key.namespace, uid).await {
@@ -446,6 +487,7 @@ impl<'a> Session<'a> {
                     written: self.records.as_ref().and_then(|records| records.written(&name)),
                     handover: self.around.handover && !self.synced,
                 },
+                tenant,
             };
             let weighed = engine.look(&look, silent).await?;
             if let Some(shelf) = self.around.health.shelf() {
@@ -514,6 +556,7 @@ impl<'a> Session<'a> {
             workload: None,
             file: None,
             past: Past { since: self.around.baseline, cluster: true, written: None, handover: false },
+            tenant: active.tenants.get(namespace).map(|tenant| &tenant.config),
         };
         let weighed = engine.look(&look, false).await?;
         if let Some(shelf) = self.around.health.shelf() {

@@ -72,7 +72,7 @@ async fn deliver(args: &DeliverArgs, config: &ConfigArgs, json: bool) -> Outcome
     let reporter = Arc::new(Reporter::counting(json, metrics.clone()));
     let traces = Traces::from_env(&metrics);
     let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
-        .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())));
+        .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())), &[]);
     let mut world = World::default();
     let mut directory = args.dir.as_deref().map(Directory::new);
     look(directory.as_mut(), &mut world, &reporter);
@@ -102,8 +102,8 @@ async fn deliver(args: &DeliverArgs, config: &ConfigArgs, json: bool) -> Outcome
         }
         if look(directory.as_mut(), &mut world, &reporter) {
             let input = configuration::input(config, &world, &reporter)?;
-            let earlier = active.borrow().config.clone();
-            active.send_replace(Arc::new(builder.build(&input, Some(&earlier), &reporter)));
+            let earlier = active.borrow().clone();
+            active.send_replace(Arc::new(builder.build(&input, Some(&*earlier), &reporter)));
         }
     }
     tracing::info!("ending: what is on its way is finished");

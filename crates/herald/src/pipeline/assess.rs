@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use herald_core::{
     config::Config,
-    decide::{Baseline, Decision, Held, Subject as Question, decide},
+    decide::{Baseline, Decision, Due, Held, Subject as Question, decide},
     diagnostic::Diagnostic,
     explain::{Asked, Delivery, Explanation, explain},
     lifecycle::{
@@ -46,6 +46,9 @@ pub(crate) struct Known {
     /// What holds since when, for `for`, `resolve` and `repeatEvery`.
     #[serde(default, skip_serializing_if = "Held::is_empty")]
     pub(super) held: Held,
+    /// The same by the configuration of its own namespace.
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    pub(super) tenant_held: Held,
     /// The message that follows the rollout.
     #[serde(default, skip_serializing_if = "Live::is_empty")]
     pub(super) live: Live,
@@ -70,6 +73,8 @@ struct Handover {
     repeated: BTreeMap<String, u32>,
     #[serde(default, skip_serializing_if = "Held::is_empty")]
     held: Held,
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    tenant_held: Held,
 }
 
 impl Known {
@@ -78,7 +83,8 @@ impl Known {
         // Writing it makes a new version, so the version is no part of it.
         let cursor = Cursor { resource_version: 0, ..self.cursor.clone()? };
         let (events, repeated, held) = (self.events.clone(), self.repeated.clone(), self.held.clone());
-        serde_json::to_string(&Handover { cursor, events, repeated, held }).ok()
+        let tenant_held = self.tenant_held.clone();
+        serde_json::to_string(&Handover { cursor, events, repeated, held, tenant_held }).ok()
     }
 
     /// What another replica has left on an object.
@@ -92,6 +98,7 @@ impl Known {
             events: left.events,
             repeated: left.repeated,
             held: left.held,
+            tenant_held: left.tenant_held,
             sent: annotation.clone(),
             noticed: annotation,
             ..Known::default()
@@ -142,6 +149,8 @@ pub(crate) struct Assessed {
     pub(crate) occurrences: Vec<Occurrence>,
     /// What is due, and why.
     pub(crate) decision: Decision,
+    /// What is due by the configuration of its own namespace. Its record holds that of `decision`, too.
+    pub(crate) tenant: Option<Decision>,
 }
 
 impl Assessed {
@@ -167,6 +176,18 @@ impl Assessed {
     }
 }
 
+/// Why it was decided so, to be kept.
+pub(crate) fn explained(
+    config: &Config,
+    object: &Value,
+    occurrences: &[Occurrence],
+    decision: &Decision,
+    now: Timestamp,
+) -> Explanation {
+    let (loading, deliveries) = (&[], &[]);
+    explain(&Asked { config, loading, object, occurrences, decision, now, deliveries, render: false })
+}
+
 /// Judges a look; `None` if nothing is known of the object at all. `silent` records what is already true without
 /// telling it.
 pub(crate) fn assess(
@@ -178,7 +199,8 @@ pub(crate) fn assess(
 ) -> Option<Assessed> {
     let object = look.object()?;
     let mut known = known.unwrap_or_default();
-    let subscribed = subscribed(config, object);
+    let subscribed =
+        subscribed(config, object) || look.tenant.is_some_and(|tenant| subscribed(tenant, object));
     // Whoever subscribes to an object hears of what happens from then on.
     let quiet = silent || (look.past.cluster && known.unsubscribed);
     known.unsubscribed = look.past.cluster && !subscribed;
@@ -215,7 +237,7 @@ pub(crate) fn assess(
     let previous = look.previous.map(|previous| shape_rollout(previous, look.workload));
     let runs = select_analysis_runs(object, look.analysis_runs.iter().copied());
     let state = known.record(object, look.past);
-    let decision = decide(&Question {
+    let question = Question {
         config,
         object: &shaped,
         analysis_runs: &runs,
@@ -225,9 +247,37 @@ pub(crate) fn assess(
         held: &known.held,
         now,
         baseline: if silent { Baseline::Silent } else { Baseline::Notify },
+    };
+    let mut decision = decide(&question);
+    let tenant = look.tenant.map(|tenant| {
+        let (state, held) = (&decision.state, &known.tenant_held);
+        let mut second = decide(&Question { config: tenant, state, held, ..question });
+        each_its_own(config, &mut decision, tenant, &mut second);
+        second
     });
     known.cursor = observed.cursor.filter(|_| !known.unsubscribed);
-    Some(Assessed { known, shaped, occurrences: observed.occurrences, decision })
+    Some(Assessed { known, shaped, occurrences: observed.occurrences, decision, tenant })
+}
+
+/// A subscription is meant for the configuration that has its service: that the other one hasn't is no loss.
+fn each_its_own(config: &Config, decision: &mut Decision, tenant: &Config, second: &mut Decision) {
+    let knows = |config: &Config, due: &Due| {
+        let service = due.destination.service.as_str();
+        let broken = |key: &str| {
+            key.strip_prefix("service.")
+                .is_some_and(|rest| rest.split_once('.').map_or(rest, |(_, name)| name) == service)
+        };
+        config.service(service).is_some() || config.broken_keys().any(broken)
+    };
+    let tells =
+        |config: &Config, due: &Due| knows(config, due) && config.trigger(due.trigger.as_str()).is_some();
+    decision.undeliverable.retain(|lost| knows(config, &lost.due) || !tells(tenant, &lost.due));
+    second.undeliverable.retain(|lost| knows(tenant, &lost.due));
+    // What looks wrong to both is wrong; it is told once.
+    let both = std::mem::take(&mut second.diagnostics);
+    decision.diagnostics.retain(|found| {
+        both.iter().any(|other| (other.code, &other.key, other.at) == (found.code, &found.key, found.at))
+    });
 }
 
 /// A first look that tells what is already true tells the last step of an update, too: the lifecycle itself can't, as

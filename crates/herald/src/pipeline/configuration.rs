@@ -1,9 +1,6 @@
 //! The configuration in force: built beside the old one, then swapped whole.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use herald_core::{
     config::{CONFIG_MAP, Config, ConfigInput, SECRET},
@@ -12,19 +9,25 @@ use herald_core::{
 use herald_services::{
     Environment, Instance, Registry,
     handles::Handles,
-    http::{HttpFactory, Observer},
+    http::{HttpFactory, Observer, Range},
     redact::Redactor,
     service::SharedHandles,
 };
 use herald_value::limits::Limits;
 
-use super::{delivery, report::Reporter, world::World};
+use super::{
+    delivery,
+    report::Reporter,
+    tenant::{self, ScopedHandles, Tenants},
+    world::World,
+};
 use crate::{
     failure::Failure,
     input::{self, ConfigArgs},
 };
 
 /// A configuration with its services ready to send.
+#[derive(Clone)]
 pub(crate) struct Active {
     pub(crate) config: Config,
     pub(crate) services: BTreeMap<String, Instance>,
@@ -36,75 +39,106 @@ pub(crate) struct Active {
     pub(crate) redactor: Arc<Redactor>,
     /// What it was made of.
     pub(crate) input: Arc<ConfigInput>,
+    /// Those of namespaces that have their own.
+    pub(crate) tenants: Arc<Tenants>,
 }
 
 /// Builds configurations.
 pub(crate) struct Builder {
     http: Arc<HttpFactory>,
     handles: Arc<SharedHandles>,
-    /// What stays in force where a new configuration is wrong about it.
-    policies: Mutex<delivery::Table>,
 }
 
 impl Builder {
     /// A builder; connections and handles stay over all configurations that it makes.
     pub(crate) fn new(handles: Box<dyn Handles>) -> Builder {
-        Builder {
-            http: Arc::default(),
-            handles: Arc::new(SharedHandles(handles)),
-            policies: Mutex::default(),
-        }
+        Builder { http: Arc::default(), handles: Arc::new(SharedHandles(handles)) }
     }
 
-    /// Tells this observer of every request to a service.
-    pub(crate) fn observed_by(mut self, observer: Arc<dyn Observer>) -> Builder {
-        self.http = Arc::new(HttpFactory::default().with_observer(observer));
+    /// Tells this observer of every request to a service; configurations of tenants may reach these ranges although
+    /// they are not public.
+    pub(crate) fn observed_by(mut self, observer: Arc<dyn Observer>, allowed: &[Range]) -> Builder {
+        self.http = Arc::new(HttpFactory::default().with_observer(observer).with_allowed(allowed));
         self
     }
 
     /// The configuration of an input, with what was good in `earlier` where the new one is broken.
-    pub(crate) fn build(&self, input: &ConfigInput, earlier: Option<&Config>, reporter: &Reporter) -> Active {
-        let registry = Registry::standard();
-        let (config, diagnostics) = Config::load(input, &registry, Limits::DEFAULT);
-        let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-        for diagnostic in &diagnostics {
-            reporter.diagnostic(diagnostic);
-        }
-        let config = match earlier {
-            Some(earlier) => config.keeping_good_of(earlier),
-            None => config,
-        };
+    pub(crate) fn build(&self, input: &ConfigInput, earlier: Option<&Active>, reporter: &Reporter) -> Active {
         let environment = Environment {
             http: self.http.clone(),
             handles: self.handles.clone(),
             ..input::environment(input)
         };
-        let (mut services, mut problems) = (BTreeMap::new(), Vec::new());
-        for service in config.services() {
-            let name = service.name.as_str();
-            match registry.build(&service.service_type, name, &service.options, &environment) {
-                Ok(instance) => drop(services.insert(name.to_owned(), instance)),
-                Err(error) => {
-                    errors += 1;
-                    let problem = format!("{}, key {}: {error}", input.object, service.key);
-                    reporter.problem(&problem);
-                    problems.push(problem);
-                }
+        let tenants = earlier.map(|earlier| earlier.tenants.clone()).unwrap_or_default();
+        Active { tenants, ..make(input, earlier, &environment, Limits::DEFAULT, reporter) }
+    }
+
+    /// The configuration of a tenant: kept away from what is not public, and on short rations.
+    pub(crate) fn build_tenant(
+        &self,
+        namespace: &str,
+        input: &ConfigInput,
+        earlier: Option<&Active>,
+        reporter: &Reporter,
+    ) -> Active {
+        let handles = ScopedHandles { namespace: namespace.to_owned(), all: self.handles.clone() };
+        let environment = Environment {
+            http: self.http.clone(),
+            handles: Arc::new(SharedHandles(Box::new(handles))),
+            guarded: true,
+            ..input::environment(input)
+        };
+        let mut active = make(input, earlier, &environment, Limits::TENANT, reporter);
+        for policy in active.policies.values_mut() {
+            policy.concurrency = policy.concurrency.min(tenant::CONCURRENCY);
+        }
+        active
+    }
+}
+
+fn make(
+    input: &ConfigInput,
+    earlier: Option<&Active>,
+    environment: &Environment,
+    limits: Limits,
+    reporter: &Reporter,
+) -> Active {
+    let registry = Registry::standard();
+    let (config, diagnostics) = Config::load(input, &registry, limits);
+    let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+    for diagnostic in &diagnostics {
+        reporter.diagnostic(diagnostic);
+    }
+    let config = match earlier {
+        Some(earlier) => config.keeping_good_of(&earlier.config),
+        None => config,
+    };
+    let (mut services, mut problems) = (BTreeMap::new(), Vec::new());
+    for service in config.services() {
+        let name = service.name.as_str();
+        match registry.build(&service.service_type, name, &service.options, environment) {
+            Ok(instance) => drop(services.insert(name.to_owned(), instance)),
+            Err(error) => {
+                errors += 1;
+                let problem = format!("{}, key {}: {error}", input.object, service.key);
+                reporter.problem(&problem);
+                problems.push(problem);
             }
         }
-        let redactor = environment.redactor.clone();
-        problems.extend(
-            diagnostics.iter().filter(|found| found.severity == Severity::Error).map(ToString::to_string),
-        );
-        reporter.configured(&input.object, errors);
-        let mut earlier = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        let (policies, diagnostics) = delivery::table(&config, input, &earlier);
-        for diagnostic in &diagnostics {
-            reporter.diagnostic(diagnostic);
-        }
-        earlier.clone_from(&policies);
-        Active { config, services, policies, problems, redactor, input: Arc::new(input.clone()) }
     }
+    let redactor = environment.redactor.clone();
+    problems.extend(
+        diagnostics.iter().filter(|found| found.severity == Severity::Error).map(ToString::to_string),
+    );
+    reporter.configured(&input.object, errors);
+    let none = delivery::Table::new();
+    let earlier = earlier.map_or(&none, |earlier| &earlier.policies);
+    let (policies, diagnostics) = delivery::table(&config, input, earlier);
+    for diagnostic in &diagnostics {
+        reporter.diagnostic(diagnostic);
+    }
+    let input = Arc::new(input.clone());
+    Active { config, services, policies, problems, redactor, input, tenants: Arc::default() }
 }
 
 /// What the objects of a source, or the files of the command line, configure.

@@ -4,12 +4,13 @@
 //! [`KEPT`] for each Rollout, each in a slot of its own, so that keeping one writes one small entry.
 
 use herald_core::{
-    decide::Due,
+    decide::{Decision, Due},
     explain::{Answer, Explanation, Verdict},
+    occurrence::Occurrence,
 };
 use herald_outbox::{Outbox, OutboxError, StateEntry};
 
-use super::assess::{Assessed, Known};
+use super::assess::Known;
 
 /// The scope of kept decisions.
 const SCOPE: &str = "decision";
@@ -19,9 +20,8 @@ pub(crate) const KEPT: u64 = 10;
 const MOST_ANSWERS: usize = 40;
 
 /// Whether there was something to decide.
-pub(crate) fn is_notable(assessed: &Assessed) -> bool {
-    let decision = &assessed.decision;
-    let something = !assessed.occurrences.is_empty() || !decision.due.is_empty();
+pub(crate) fn is_notable(occurrences: &[Occurrence], decision: &Decision) -> bool {
+    let something = !occurrences.is_empty() || !decision.due.is_empty();
     !decision.chains.is_empty() && (something || !decision.undeliverable.is_empty())
 }
 

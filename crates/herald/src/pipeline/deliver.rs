@@ -21,7 +21,9 @@ pub(crate) struct Services {
 impl Deliverer for Services {
     fn digest(&self, notices: &[Notice]) -> Option<Vec<u8>> {
         let active = self.active.borrow().clone();
-        digest::payload(&active.config, notices, jiff::Timestamp::now())
+        let first = notices.first()?;
+        let (owner, _) = active.owner(&first.service)?;
+        digest::payload(&owner.config, notices, jiff::Timestamp::now())
     }
 
     async fn deliver(&self, notice: &Notice, _attempt: u32) -> Attempted {
@@ -34,7 +36,8 @@ impl Deliverer for Services {
             Ok(notification) => notification,
             Err(message) => return Attempted::failed(FailureClass::Misconfigured, message),
         };
-        let Some(instance) = active.services.get(&notice.service) else {
+        let found = active.owner(&notice.service).and_then(|(owner, name)| owner.services.get(name));
+        let Some(instance) = found else {
             let message = format!("service `{}` is not configured any more", notice.service);
             return Attempted::failed(FailureClass::Misconfigured, message);
         };

@@ -229,7 +229,10 @@ fn only_how(node: &Node) -> Result<(), YamlError> {
 pub(crate) fn policies(mut active: watch::Receiver<Arc<Active>>) -> watch::Receiver<Policies> {
     let of = |active: &Arc<Active>| -> Policies {
         let active = active.clone();
-        Arc::new(move |service: &str| active.policies.get(service).cloned().unwrap_or_default())
+        Arc::new(move |service: &str| {
+            let policy = active.owner(service).and_then(|(owner, name)| owner.policies.get(name));
+            policy.cloned().unwrap_or_default()
+        })
     };
     let (sender, receiver) = watch::channel(of(&active.borrow_and_update()));
     tokio::spawn(async move {

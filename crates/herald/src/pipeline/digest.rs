@@ -44,7 +44,7 @@ fn own(
     let name: TemplateName = TEMPLATE.parse().ok()?;
     config.template(TEMPLATE)?;
     let destination =
-        Destination { service: first.service.parse().ok()?, recipient: Recipient::new(&first.recipient) };
+        Destination { service: service(first).parse().ok()?, recipient: Recipient::new(&first.recipient) };
     let list: Vec<serde_json::Value> = notices
         .iter()
         .zip(notifications)
@@ -67,16 +67,21 @@ fn own(
     }
 }
 
+/// The service's name in its configuration.
+fn service(notice: &Notice) -> &str {
+    notice.service.split_once('/').map_or(&notice.service, |(_, name)| name)
+}
+
 fn plain(
     config: &Config,
     first: &Notice,
     notices: &[Notice],
     notifications: &[Notification],
 ) -> Option<Notification> {
-    let service_type = &*config.service(&first.service)?.service_type;
+    let service_type = &*config.service(service(first))?.service_type;
     let speaks = |notification: &Notification| {
         // A request of a webhook's own making can't be merged with another.
-        let own = notification.sections.get("webhook").and_then(|section| section.get(&first.service));
+        let own = notification.sections.get("webhook").and_then(|section| section.get(service(first)));
         !notification.message.trim().is_empty() && own.is_none()
     };
     if Registry::standard().needs_section(service_type) || !notifications.iter().all(speaks) {

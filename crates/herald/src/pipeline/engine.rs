@@ -2,8 +2,8 @@
 
 use herald_core::{
     config::Config,
-    decide::{Decision, Due, StateChange, Turn},
-    explain::Explanation,
+    decide::{Decision, Due, Held, StateChange, Turn},
+    explain::{Answer, Explanation},
     lifecycle::Subject,
     notification::{Notification, RenderError},
 };
@@ -13,11 +13,12 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use super::assess::Known;
 use super::{
-    assess::{Assessed, assess},
+    assess::{self, assess},
     configuration, decisions,
     look::{Look, text},
     payload,
     report::Reporter,
+    tenant,
 };
 
 /// The scope of what is known of each Rollout.
@@ -57,6 +58,19 @@ pub(crate) struct Weigher<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// What one of the configurations has decided.
+struct Part<'a> {
+    config: &'a Config,
+    decision: Decision,
+    why: Option<Explanation>,
+}
+
+impl Part<'_> {
+    fn why(&self, due: &Due) -> Option<&Answer> {
+        self.why.as_ref().and_then(|why| decisions::why(why, due))
+    }
+}
+
 impl Engine<'_> {
     /// What follows from a look. `silent` records what is
     /// already true without telling it.
@@ -90,18 +104,33 @@ impl Weigher<'_> {
             let batch = Batch { delete_state: vec![(SCOPE.into(), key)], ..Batch::default() };
             return Weighed { batch, ..Weighed::default() };
         };
-        let notable = !silent && decisions::is_notable(&assessed);
-        let why = notable.then(|| assessed.explain(self.config, &[], &[], self.now, false));
-        let kept = why.as_ref().and_then(|why| decisions::keep(why, &key, &mut assessed.known));
-        let Assessed { known, mut decision, shaped, .. } = assessed;
-        configuration::tell(std::mem::take(&mut decision.diagnostics), look, self.reporter);
-        self.reporter.evaluated(&decision.chains);
+        configuration::tell(std::mem::take(&mut assessed.decision.diagnostics), look, self.reporter);
+        let mut kept = Vec::new();
+        let mut why = |config: &Config, decision: &Decision, known: &mut Known| {
+            self.reporter.evaluated(&decision.chains);
+            let notable = !silent && decisions::is_notable(&assessed.occurrences, decision);
+            let why = notable.then(|| {
+                let (object, occurrences) = (&assessed.shaped, &assessed.occurrences);
+                assess::explained(config, object, occurrences, decision, self.now)
+            });
+            kept.extend(why.as_ref().and_then(|why| decisions::keep(why, &key, known)));
+            why
+        };
+        let mut known = assessed.known;
+        let first = why(self.config, &assessed.decision, &mut known);
+        let mut parts = vec![Part { config: self.config, decision: assessed.decision, why: first }];
+        if let (Some(config), Some(decision)) = (look.tenant, assessed.tenant) {
+            let why = why(config, &decision, &mut known);
+            parts.push(Part { config, decision, why });
+        }
+        let shaped = assessed.shaped;
         if matches!(look.rollout, Subject::Deleted(_)) {
             self.reporter.deleted(&look.key.namespace, &look.key.name);
         }
-        let next_look = decision.next_look.filter(|_| matches!(look.rollout, Subject::Present(_)));
+        let next_look = parts.iter().filter_map(|part| part.decision.next_look).min();
+        let next_look = next_look.filter(|_| matches!(look.rollout, Subject::Present(_)));
         let uid = text(&shaped, &["metadata", "uid"]);
-        let mut weighed = self.commit(look, uid, key, known, decision, why.as_ref());
+        let mut weighed = self.commit(look, uid, key, known, parts);
         // What is gone keeps no decisions.
         if !weighed.batch.put_state.is_empty() {
             weighed.batch.put_state.extend(kept);
@@ -115,10 +144,9 @@ impl Weigher<'_> {
         uid: &str,
         key: String,
         mut known: Known,
-        mut decision: Decision,
-        explanation: Option<&Explanation>,
+        mut parts: Vec<Part<'_>>,
     ) -> Weighed {
-        for change in &decision.changes {
+        for change in parts.iter().flat_map(|part| &part.decision.changes) {
             if let StateChange::Forgotten(key) = change {
                 *known.repeated.entry(key.clone()).or_default() += 1;
             }
@@ -133,54 +161,70 @@ impl Weigher<'_> {
             uid: uid.to_owned(),
         };
         let mut batch = Batch::default();
-        let why = |due: &Due| explanation.and_then(|explanation| decisions::why(explanation, due));
-        let (mut given_up, mut recorded) = (Vec::new(), Vec::new());
-        for due in std::mem::take(&mut decision.due) {
-            let rendered =
-                self.render(&due).and_then(|notification| payload::write(&notification, why(&due)));
-            match rendered {
-                Ok(payload) => {
-                    if !known.live.wanted(self.config, &due, look.object()) {
-                        continue;
+        let (mut recorded, mut taken_back) = (Vec::new(), Vec::new());
+        for part in &mut parts {
+            let mut given_up = Vec::new();
+            for due in std::mem::take(&mut part.decision.due) {
+                let rendered = self
+                    .render(part.config, &due)
+                    .and_then(|notification| payload::write(&notification, part.why(&due)));
+                match rendered {
+                    Ok(payload) => {
+                        if !known.live.wanted(part.config, &due, look.object()) {
+                            continue;
+                        }
+                        let notice = self.notice(part.config, &due, &object_ref, &known, payload);
+                        known.live.sent(part.config, &due, look.object(), &notice.id, &mut batch, self.now);
+                        recorded.push((notice.id.clone(), due.key));
+                        batch.enqueue.push(notice);
                     }
-                    let notice = self.notice(&due, &object_ref, &known, payload);
-                    known.live.sent(&due, look.object(), &notice.id, &mut batch, self.now);
-                    recorded.push((notice.id.clone(), due.key));
-                    batch.enqueue.push(notice);
+                    Err(reason) if due.comes_again() => {
+                        // Not recorded, so that it is sent once the template is repaired.
+                        part.decision.take_back(&due);
+                        self.tell(look, &due, &reason);
+                        taken_back.push(due.key);
+                    }
+                    Err(reason) => given_up.push((due, reason)),
                 }
-                Err(reason) if due.comes_again() => {
-                    // Not recorded, so that it is sent once the template is repaired.
-                    decision.take_back(&due);
-                    self.tell(look, &due, &reason);
-                }
-                Err(reason) => given_up.push((due, reason)),
             }
-        }
-        given_up.extend(decision.undeliverable.drain(..).map(|lost| (lost.due, lost.reason)));
-        for (due, reason) in given_up {
-            self.tell(look, &due, &reason);
-            // Its templates may be usable, so that it can be sent by hand once the service is there.
-            let rendered =
-                self.render(&due).and_then(|notification| payload::write(&notification, why(&due)));
-            let Ok(payload) = rendered.or_else(|_| payload::missing(&reason, why(&due))) else { continue };
-            let notice = self.notice(&due, &object_ref, &known, payload);
-            batch.done.push(Done {
-                id: notice.id.clone(),
-                outcome: Outcome::DeadLetter,
-                at: self.now,
-                reason,
-            });
-            batch.enqueue.push(notice);
+            given_up.extend(part.decision.undeliverable.drain(..).map(|lost| (lost.due, lost.reason)));
+            for (due, reason) in given_up {
+                self.tell(look, &due, &reason);
+                // Its templates may be usable, so that it can be sent by hand once the service is there.
+                let why = part.why(&due);
+                let rendered = self.render(part.config, &due);
+                let rendered = rendered.and_then(|notification| payload::write(&notification, why));
+                let Ok(payload) = rendered.or_else(|_| payload::missing(&reason, why)) else { continue };
+                let notice = self.notice(part.config, &due, &object_ref, &known, payload);
+                batch.done.push(Done {
+                    id: notice.id.clone(),
+                    outcome: Outcome::DeadLetter,
+                    at: self.now,
+                    reason,
+                });
+                batch.enqueue.push(notice);
+            }
         }
         let gone = matches!(look.rollout, Subject::Deleted(_));
         known.namespace.clone_from(&object_ref.namespace);
         known.name.clone_from(&object_ref.name);
-        known.held = std::mem::take(&mut decision.held);
-        known.sent = decision.state.to_text().unwrap_or_default();
+        let mut decisions = parts.into_iter().map(|part| part.decision);
+        let first = decisions.next().unwrap_or_default();
+        let second = decisions.next();
+        known.held = first.held;
+        let (mut state, held) = match second {
+            Some(second) => (second.state, second.held),
+            None => (first.state, Held::default()),
+        };
+        for key in &taken_back {
+            state.forget(key);
+        }
+        known.tenant_held = held;
+        known.sent = state.to_text().unwrap_or_default();
         match serde_json::to_vec(&known) {
             Ok(value) if !gone => batch.put_state.push(StateEntry { scope: SCOPE.into(), key, value }),
             _ => {
-                batch.delete_state.extend(decisions::entries(&key, known.decisions));
+                batch.delete_state.extend(super::decisions::entries(&key, known.decisions));
                 batch.delete_state.push((SCOPE.into(), key));
             }
         }
@@ -193,8 +237,8 @@ impl Weigher<'_> {
         self.reporter.failure(&format!("{about}: {reason}"), &look.key.to_string());
     }
 
-    fn render(&self, due: &Due) -> Result<Notification, String> {
-        let rendered = self.config.render(&due.send, &due.vars, &due.destination, self.now);
+    fn render(&self, config: &Config, due: &Due) -> Result<Notification, String> {
+        let rendered = config.render(&due.send, &due.vars, &due.destination, self.now);
         rendered.map_err(|error| match error {
             // The place is one of the ConfigMap's value.
             RenderError::Template(error) => {
@@ -208,14 +252,21 @@ impl Weigher<'_> {
         })
     }
 
-    fn notice(&self, due: &Due, object: &ObjectRef, known: &Known, payload: Vec<u8>) -> Notice {
+    fn notice(
+        &self,
+        config: &Config,
+        due: &Due,
+        object: &ObjectRef,
+        known: &Known,
+        payload: Vec<u8>,
+    ) -> Notice {
         let repetition = known.repeated.get(&due.key).copied().unwrap_or(0);
         let occurrence = due.occurrence.as_ref().map_or("", |occurrence| occurrence.id.as_str());
         Notice {
             id: notice_id(&object.uid, due, occurrence, repetition),
             object: object.clone(),
             trigger: due.trigger.to_string(),
-            service: due.destination.service.to_string(),
+            service: tenant::instance(config.namespace(), due.destination.service.as_str()),
             recipient: due.destination.recipient.to_string(),
             created: self.now,
             due_after: self.now,

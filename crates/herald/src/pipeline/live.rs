@@ -13,6 +13,8 @@ use herald_value::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::tenant;
+
 /// The services that edit what they posted.
 const EDIT: [&str; 2] = ["slack", "mattermost"];
 
@@ -41,12 +43,13 @@ impl Live {
         }
         let service = config.service(due.destination.service.as_str());
         let edits = service.is_some_and(|service| EDIT.contains(&&*service.service_type));
-        edits || self.0.get(&due.destination.to_string()).is_none_or(|told| told.hash != hash(object))
+        edits || self.0.get(&place(config, due)).is_none_or(|told| told.hash != hash(object))
     }
 
     /// A notice is sent: the one before it, if it still waits, is not wanted any more.
     pub(crate) fn sent(
         &mut self,
+        config: &Config,
         due: &Due,
         object: Option<&Value>,
         id: &str,
@@ -58,7 +61,7 @@ impl Live {
         }
         let told = Told { hash: hash(object), id: id.to_owned() };
         let same = told.hash.clone();
-        if let Some(before) = self.0.insert(due.destination.to_string(), told)
+        if let Some(before) = self.0.insert(place(config, due), told)
             && before.hash == same
             && before.id != id
         {
@@ -66,6 +69,10 @@ impl Live {
             batch.done.push(Done { id: before.id, outcome: Outcome::Grouped, at: now, reason });
         }
     }
+}
+
+fn place(config: &Config, due: &Due) -> String {
+    tenant::instance(config.namespace(), &due.destination.to_string())
 }
 
 fn hash(object: Option<&Value>) -> String {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use herald_core::lifecycle::{Observation, Subject};
+use herald_core::{
+    config::Config,
+    lifecycle::{Observation, Subject},
+};
 use herald_sources::ObjectKey;
 use herald_value::Value;
 use jiff::Timestamp;
@@ -43,6 +46,8 @@ pub(crate) struct Look<'a> {
     pub(crate) file: Option<&'a Path>,
     /// What was before.
     pub(crate) past: Past<'a>,
+    /// The configuration of its own namespace, beside the controller's.
+    pub(crate) tenant: Option<&'a Config>,
 }
 
 impl<'a> Look<'a> {

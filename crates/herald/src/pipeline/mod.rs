@@ -17,4 +17,5 @@ pub(crate) mod look;
 pub(crate) mod owners;
 pub(crate) mod payload;
 pub(crate) mod report;
+pub(crate) mod tenant;
 pub(crate) mod world;

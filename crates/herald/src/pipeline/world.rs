@@ -175,6 +175,7 @@ impl World {
             workload,
             file: held.and_then(|held| held.file.as_deref()),
             past: Past::default(),
+            tenant: None,
         }
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn compare(configured: &Configured, look: &Look<'_>, now: Timestamp) 
         workload: look.workload,
         file: look.file,
         past: look.past,
+        tenant: None,
     };
     let Some(assessed) = assess(&configured.config, &alone, None, false, now) else { return Vec::new() };
     let explanation = assessed.explain(&configured.config, &configured.loading, &[], now, true);

@@ -63,6 +63,7 @@ impl Kept {
             workload: self.workload.as_ref(),
             file: None,
             past: Past::default(),
+            tenant: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use herald_testkit::apiserver::{Api, Stop, wait_for};
 
-use crate::scene::{PATIENCE, Scene, updating};
+use crate::scene::{PATIENCE, Scene, configuration, updating};
 
 fn deploy(part: &str) -> String {
     format!("{}/../../deploy/{part}", env!("CARGO_MANIFEST_DIR"))
@@ -81,6 +81,66 @@ async fn the_rights_of_the_namespace_install_are_enough_and_no_more() {
     assert_eq!(status, 403, "deleting a Rollout: {answer}");
 }
 
+/// A kustomization of a base and components, rendered for a namespace.
+fn rendered(dir: &Path, base: &str, components: &[&str], namespace: &str) -> Option<String> {
+    std::fs::create_dir_all(dir).unwrap();
+    let target = |part: &str| {
+        let path = Path::new(&deploy(part)).canonicalize().unwrap();
+        // Kustomize takes relative paths only.
+        let up = "../".repeat(dir.components().count());
+        format!("{}{}", up.trim_end_matches('/'), path.display())
+    };
+    let components: String =
+        components.iter().map(|part| format!("  - {}\n", target(&format!("components/{part}")))).collect();
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - {}\ncomponents:\n{components}",
+        target(base)
+    );
+    std::fs::write(dir.join("kustomization.yaml"), text).unwrap();
+    let manifests = render(dir.to_str().unwrap())?;
+    Some(manifests.replace("namespace: argo-rollouts", &format!("namespace: {namespace}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_the_cluster_install_with_self_service_are_enough_and_no_more() {
+    let Some(mut scene) = Scene::own("rights").await else { return };
+    let Some(manifests) =
+        rendered(&scene.home().join("k"), "cluster-install", &["self-service"], &scene.namespace)
+    else {
+        return;
+    };
+    let admin = scene.server.kubeconfig(scene.home(), &scene.namespace);
+    let apply = ["--kubeconfig", admin.to_str().unwrap(), "-n", &scene.namespace, "apply", "-f", "-"];
+    let applied = kubectl(&apply, Some(&manifests)).unwrap();
+    assert!(applied.is_ok(), "{applied:?}");
+
+    scene.token = scene.server.account_token(&scene.namespace, "herald").await;
+    scene.namespaced = false;
+    let tenant = scene.server.namespace("tenant").await;
+    scene.configure(&[]).await;
+    let text = "webhook:\n  hook: {method: POST, body: by the tenant}\n";
+    let tenants = configuration(&scene.sink.url("/tenant"), &[("template.completed", text)]);
+    scene.put_config_in(&tenant, tenants).await;
+    scene.api.put_rollout(&tenant, &updating("web", &["on-rollout-completed"])).await;
+    let herald = scene
+        .herald_with(&["--self-service-notification-enabled=true", "--self-service-allow=127.0.0.1"])
+        .await;
+    scene.api.set_status(&tenant, "web", crate::scene::done("h2")).await;
+    scene.deliveries(2).await;
+    let told = scene.told();
+    assert!(told.contains_key("by the tenant") && told.contains_key("web completed h2"), "{told:?}");
+    assert!(!scene.log().contains("forbidden"), "{}", scene.log());
+    assert!(herald.stop(Stop::Gently).success(), "{}", scene.log());
+
+    let account = Api::new(&scene.server.url(), &scene.token);
+    for path in
+        ["/api/v1/secrets", "/api/v1/configmaps", "/api/v1/secrets?fieldSelector=metadata.name%3Dother"]
+    {
+        let (status, answer) = account.get(path).await;
+        assert_eq!(status, 403, "{path}: {answer}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_in_deploy_is_accepted_by_the_api_server() {
     let Some(scene) = Scene::new("deploy").await else { return };
@@ -89,24 +149,8 @@ async fn everything_in_deploy_is_accepted_by_the_api_server() {
     let parts = ["high-availability", "self-service", "ui", "network-policy"];
     for base in ["cluster-install", "namespace-install"] {
         let dir = scene.home().join(base);
-        std::fs::create_dir_all(&dir).unwrap();
-        let target = |part: &str| {
-            let path = Path::new(&deploy(part)).canonicalize().unwrap();
-            // Kustomize takes relative paths only.
-            let up = "../".repeat(dir.components().count());
-            format!("{}{}", up.trim_end_matches('/'), path.display())
-        };
-        let components: String =
-            parts.iter().map(|part| format!("  - {}\n", target(&format!("components/{part}")))).collect();
-        let text = format!(
-            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - {}\ncomponents:\n{components}",
-            target(base)
-        );
-        std::fs::write(dir.join("kustomization.yaml"), text).unwrap();
-        let Some(manifests) = render(dir.to_str().unwrap()) else { return };
         // Only what may be written into this namespace; the objects of the cluster are checked without being kept.
-        let manifests =
-            manifests.replace("namespace: argo-rollouts", &format!("namespace: {}", scene.namespace));
+        let Some(manifests) = rendered(&dir, base, &parts, &scene.namespace) else { return };
         let apply = [
             "--kubeconfig",
             admin,

@@ -12,5 +12,6 @@ mod installation;
 mod load;
 mod restarts;
 mod scene;
+mod self_service;
 mod state;
 mod stock;

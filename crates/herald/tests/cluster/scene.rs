@@ -51,6 +51,8 @@ pub(crate) struct Scene {
     pub(crate) token: String,
     /// What Herald connects to; the server itself, or a proxy before it.
     url: String,
+    /// Whether Herald watches the namespace only.
+    pub(crate) namespaced: bool,
 }
 
 impl Scene {
@@ -68,7 +70,16 @@ impl Scene {
         let api = server.api();
         let namespace = server.namespace(prefix).await;
         let (sink, url, token) = (Recorder::start().await, server.url(), server.token().to_owned());
-        Scene { server, api, namespace, sink, home: tempfile::tempdir().unwrap(), token, url }
+        Scene {
+            server,
+            api,
+            namespace,
+            sink,
+            home: tempfile::tempdir().unwrap(),
+            token,
+            url,
+            namespaced: true,
+        }
     }
 
     /// Herald goes through this address from now on.
@@ -98,10 +109,15 @@ impl Scene {
 
     /// Writes the ConfigMap's data as it is given.
     pub(crate) async fn put_config(&self, data: BTreeMap<String, String>) {
+        self.put_config_in(&self.namespace, data).await;
+    }
+
+    /// The same in another namespace.
+    pub(crate) async fn put_config_in(&self, namespace: &str, data: BTreeMap<String, String>) {
         let name = "argo-rollouts-notification-configmap";
         let object =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
-        let path = Api::core(&self.namespace, "configmaps");
+        let path = Api::core(namespace, "configmaps");
         let (status, answer) = self.api.replace(&format!("{path}/{name}"), &object).await;
         assert!(status == 200 || status == 201 || status == 404, "{status}: {answer}");
         if status == 404 {
@@ -187,15 +203,8 @@ impl Scene {
             .arg("run")
             .arg("--kubeconfig")
             .arg(kubeconfig)
-            .args([
-                "--namespaced",
-                "-n",
-                &self.namespace,
-                "--healthzPort",
-                &port.to_string(),
-                "--metricsPort",
-                "0",
-            ])
+            .args(self.namespaced.then_some("--namespaced"))
+            .args(["-n", &self.namespace, "--healthzPort", &port.to_string(), "--metricsPort", "0"])
             .arg("--state")
             .arg(state)
             .args(more)

@@ -90,7 +90,7 @@ impl<'a> Runner<'a> {
         let reporter = Arc::new(Reporter::counting(json, metrics.clone()));
         let traces = Traces::from_env(&metrics);
         let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
-            .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())));
+            .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())), &[]);
         let empty = builder.build(&input::base_input(), None, &reporter);
         Ok(Runner {
             args,
@@ -272,8 +272,8 @@ impl<'a> Runner<'a> {
 
     fn configure(&mut self) -> Result<(), Failure> {
         let input = configuration::input(self.config_args, &self.world, &self.reporter)?;
-        let earlier = self.active.borrow().config.clone();
-        let active = self.builder.build(&input, Some(&earlier), &self.reporter);
+        let earlier = self.active.borrow().clone();
+        let active = self.builder.build(&input, Some(&*earlier), &self.reporter);
         if let Some(shelf) = self.health.shelf() {
             shelf.configured(&active);
         }

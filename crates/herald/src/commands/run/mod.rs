@@ -10,7 +10,7 @@ use herald_outbox::{Access, Role};
 
 use crate::{
     cluster::{self, ClusterArgs},
-    failure::Outcome,
+    failure::{Failure, Outcome},
     input::{self, ConfigArgs},
     operator::MetricsArgs,
     store::OutboxUrl,
@@ -62,10 +62,21 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// What clap can't tell: whether the flags for a cluster go together.
+    pub(crate) fn may_start(&self) -> Result<(), Failure> {
+        if self.publish_only && self.cluster.is_self_service() {
+            return Err(Failure::usage(
+                "--self-service-notification-enabled and --publish-only don't go together: `herald deliver` knows \
+                 one configuration only",
+            ));
+        }
+        Ok(())
+    }
+
     async fn open(
         &self,
-        file: impl FnOnce() -> Result<PathBuf, crate::failure::Failure>,
-    ) -> Result<Arc<dyn herald_outbox::Outbox>, crate::failure::Failure> {
+        file: impl FnOnce() -> Result<PathBuf, Failure>,
+    ) -> Result<Arc<dyn herald_outbox::Outbox>, Failure> {
         match self.publish_only {
             true => self.outbox.open_shared(Role::Publisher).await,
             false => self.outbox.open(Access::Owner, file).await,
@@ -88,6 +99,7 @@ pub(crate) fn run(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome {
 }
 
 async fn in_cluster(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome {
+    args.may_start()?;
     let file = || input::cluster_state_file(args.state.as_deref(), args.cluster.context.as_deref());
     let outbox = args.open(file).await?;
     let options = cluster::RunOptions {

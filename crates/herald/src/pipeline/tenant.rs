@@ -1,0 +1,60 @@
+//! Configurations of namespaces beside the controller's: whose a service is, and what keeps them apart.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use herald_services::{
+    handles::{HandleKey, Handles},
+    service::SharedHandles,
+};
+
+use super::configuration::Active;
+
+/// A tenant's service has at most so many requests at a time.
+pub(crate) const CONCURRENCY: usize = 8;
+
+/// The configurations of namespaces.
+pub(crate) type Tenants = BTreeMap<String, Arc<Active>>;
+
+/// What the outbox calls a service: with its namespace before it, if it is a tenant's. Lanes, limits and breakers of
+/// tenants are their own by that.
+pub(crate) fn instance(namespace: Option<&str>, service: &str) -> String {
+    namespace.map_or_else(|| service.to_owned(), |namespace| format!("{namespace}/{service}"))
+}
+
+impl Active {
+    /// This one, with other configurations of namespaces beside it.
+    pub(crate) fn with_tenants(&self, tenants: Arc<Tenants>) -> Active {
+        Active { tenants, ..self.clone() }
+    }
+
+    /// The configuration that a service of the outbox belongs to, and the service's name in it. `None` if its tenant
+    /// has no configuration any more.
+    pub(crate) fn owner<'a>(&'a self, service: &'a str) -> Option<(&'a Active, &'a str)> {
+        match service.split_once('/') {
+            None => Some((self, service)),
+            Some((namespace, name)) => self.tenants.get(namespace).map(|active| (&**active, name)),
+        }
+    }
+}
+
+/// A tenant's view of the messages that services remember: nobody else's threads can be named.
+pub(crate) struct ScopedHandles {
+    pub(crate) namespace: String,
+    pub(crate) all: Arc<SharedHandles>,
+}
+
+impl ScopedHandles {
+    fn key(&self, key: HandleKey) -> HandleKey {
+        HandleKey { instance: instance(Some(&self.namespace), &key.instance), ..key }
+    }
+}
+
+impl Handles for ScopedHandles {
+    fn get(&self, key: &HandleKey) -> Option<String> {
+        self.all.0.get(&self.key(key.clone()))
+    }
+
+    fn put(&self, key: HandleKey, handle: String) {
+        self.all.0.put(self.key(key), handle);
+    }
+}
