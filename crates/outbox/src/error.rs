@@ -21,8 +21,8 @@ pub enum OutboxError {
     },
     /// The file is damaged.
     #[error(
-        "the state file {0} is damaged ({reason}); restore it from a backup, or move it away (`mv {0} {0}.damaged`) \
-         to start with an empty one: what waited in it is then not delivered",
+        "the state file {0} is damaged ({reason}); the next start of `herald run` puts it aside and takes over what can be \
+         read, unless you restore it from a backup or move it away before (`mv {0} {0}.damaged`)",
         path.display()
     )]
     Damaged {

@@ -152,6 +152,10 @@ pub trait Outbox: Send + Sync + 'static {
     async fn backlog(&self) -> Result<(u64, Option<Timestamp>), OutboxError>;
     /// Forgets a few of the oldest of the history; gives how many. Call again while it gives more than 0.
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<usize, OutboxError>;
+    /// Returns once the store turns out to be damaged: whoever owns it ends then, and the next start mends it.
+    async fn damaged(&self) -> OutboxError {
+        std::future::pending().await
+    }
     /// Looks for damage; one sentence for each finding.
     async fn check(&self) -> Result<Vec<String>, OutboxError>;
     /// Lets go of what other processes may want, at the end.

@@ -331,3 +331,79 @@ async fn tls_and_passwords_let_in_and_keep_out() {
     let error = open("herald:wr0ng@").await.map(drop).unwrap_err().to_string();
     assert!(error.contains("lets us in") && !error.contains("wr0ng"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nkeys_let_in_and_keep_out() {
+    let (ours, other) = (nkeys::KeyPair::new_user(), nkeys::KeyPair::new_user());
+    let config = format!("authorization {{ users: [{{ nkey: {} }}] }}", ours.public_key());
+    let Some(nats) = Nats::start(&NatsOptions { config, ..jetstream() }).await else { return };
+    let file = nats.home().join("user.nk");
+    let url = format!("{}?nkey={}", nats.url(), file.display());
+    std::fs::write(&file, ours.seed().unwrap()).unwrap();
+    JetStreamOutbox::open(&url.parse().unwrap(), Role::Publisher).await.unwrap();
+    std::fs::write(&file, other.seed().unwrap()).unwrap();
+    let error = JetStreamOutbox::open(&url.parse().unwrap(), Role::Publisher).await.map(drop).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("lets us in") && !text.contains(&other.seed().unwrap()), "{text}");
+    std::fs::remove_file(&file).unwrap();
+    let error = JetStreamOutbox::open(&url.parse().unwrap(), Role::Publisher).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("user.nk"), "{error}");
+}
+
+/// What operators, accounts and users are given: claims, signed by the one above.
+fn jwt(signer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: serde_json::Value) -> String {
+    use base64::Engine as _;
+    let part = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let head = part(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
+    let claims = serde_json::json!({
+        "jti": "HERALD", "iat": 1_700_000_000, "iss": signer.public_key(), "sub": subject.public_key(), "name": "herald",
+        "nats": nats,
+    });
+    let signed = format!("{head}.{}", part(claims.to_string().as_bytes()));
+    let signature = part(&signer.sign(signed.as_bytes()).unwrap());
+    format!("{signed}.{signature}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_credentials_lets_in_and_keeps_out() {
+    let (operator, account, user) =
+        (nkeys::KeyPair::new_operator(), nkeys::KeyPair::new_account(), nkeys::KeyPair::new_user());
+    let plain = serde_json::json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
+    });
+    let mut limits = plain.clone();
+    for name in ["mem_storage", "disk_storage", "streams", "consumer"] {
+        limits[name] = (-1).into();
+    }
+    let of_operator = jwt(&operator, &operator, serde_json::json!({"type": "operator", "version": 2}));
+    let an_account = serde_json::json!({"type": "account", "version": 2, "limits": limits});
+    let of_account = jwt(&operator, &account, an_account);
+    // JetStream wants an account for the server itself.
+    let system = nkeys::KeyPair::new_account();
+    let of_system =
+        jwt(&operator, &system, serde_json::json!({"type": "account", "version": 2, "limits": plain}));
+    let of_user = serde_json::json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1});
+    let config = format!(
+        "operator: {of_operator}\nsystem_account: {1}\nresolver: MEMORY\nresolver_preload: {{ {0}: {of_account}, {1}: {of_system} }}",
+        account.public_key(),
+        system.public_key()
+    );
+    let Some(nats) = Nats::start(&NatsOptions { config, ..jetstream() }).await else { return };
+    let file = nats.home().join("herald.creds");
+    let url: NatsAddress = format!("{}?creds={}", nats.url(), file.display()).parse().unwrap();
+    let write = |jwt: String| {
+        let text = format!(
+            "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+            user.seed().unwrap()
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write(jwt(&account, &user, of_user.clone()));
+    let outbox = JetStreamOutbox::open(&url, Role::Publisher).await.unwrap();
+    outbox.commit(Batch { enqueue: vec![notice(0, 1)], ..Batch::default() }).await.unwrap();
+    // By an account that the operator doesn't know.
+    write(jwt(&nkeys::KeyPair::new_account(), &user, of_user));
+    let text = JetStreamOutbox::open(&url, Role::Publisher).await.map(drop).unwrap_err().to_string();
+    assert!(text.contains("lets us in") && !text.contains(&user.seed().unwrap()), "{text}");
+}

@@ -326,6 +326,60 @@ async fn a_damaged_page_is_reported_with_the_file() {
     assert!(text.contains("state.db") && text.contains("is damaged"), "{text}");
 }
 
+/// Nobody has to be there: the next start puts the file aside, and delivers what can be read of it.
+#[tokio::test]
+async fn what_can_be_read_of_a_damaged_file_is_taken_over() {
+    for (damage, least) in [((4096 * 20, 4096 * 40), 100), ((0, 4096), 0), ((4096, 4096 * 2), 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let outbox = owner(&path);
+        for n in 0..400 {
+            let mut one = notice(&format!("{n}"), "web");
+            one.payload = vec![b'x'; 600];
+            let entry = StateEntry { scope: "s".into(), key: format!("{n}"), value: vec![1] };
+            let batch = Batch { enqueue: vec![one], put_state: vec![entry], ..Batch::default() };
+            outbox.commit(batch).await.unwrap();
+        }
+        drop(outbox);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[damage.0..damage.1].fill(0xAA);
+        fs::write(&path, bytes).unwrap();
+        // Opening may notice by itself; else an operation does, and the owner ends.
+        if let Ok(outbox) = SqliteOutbox::open(&path, Access::Owner)
+            && outbox.pending(0, 1000).await.is_err()
+        {
+            let told = outbox.damaged().await.to_string();
+            assert!(told.contains("the next start"), "{told}");
+            assert!(outbox.commit(enqueue(&["refused"])).await.is_err());
+        }
+        let outbox = owner(&path);
+        assert!(outbox.check().await.unwrap().is_empty());
+        let kept = ids(&outbox).await;
+        assert!(
+            kept.len() >= least && !kept.contains(&"refused".to_owned()),
+            "{damage:?}: {} are left",
+            kept.len()
+        );
+        outbox.commit(enqueue(&["new"])).await.unwrap();
+        assert_eq!(ids(&outbox).await.last().unwrap(), "new");
+        let aside = fs::read_dir(dir.path()).unwrap().flatten();
+        let names: Vec<String> = aside.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        assert!(names.iter().any(|name| name.starts_with("state.db.damaged-")), "{names:?}");
+        assert!(!names.contains(&"state.db-damaged".to_owned()), "{names:?}");
+    }
+}
+
+/// A file that never was ours is left as it is.
+#[tokio::test]
+async fn somebody_elses_file_is_not_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("letters.txt");
+    fs::write(&path, "x".repeat(9000)).unwrap();
+    assert!(SqliteOutbox::open(&path, Access::Owner).is_err());
+    assert_eq!(fs::read_to_string(&path).unwrap().len(), 9000);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
 #[tokio::test]
 async fn history_is_pruned_in_small_steps_and_dead_letters_stay() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 mod open;
 mod rows;
+mod salvage;
 mod worker;
 
 use std::{
@@ -25,12 +26,14 @@ use crate::{
 /// An outbox in one SQLite file. Dropping it waits for what was asked for.
 pub struct SqliteOutbox {
     path: Arc<Path>,
+    owner: bool,
     // The courier's short reads never wait behind a long listing.
     reader: Worker,
     lister: Worker,
     // Closed last, which leaves everything in the main file.
     writer: Option<Worker>,
     changes: watch::Sender<u64>,
+    damaged: watch::Sender<bool>,
 }
 
 impl SqliteOutbox {
@@ -42,14 +45,36 @@ impl SqliteOutbox {
             Access::Guest => Some(Worker::writer(open::writer(&path)?, None, path.clone())?),
             Access::Owner => {
                 // A path that is no state file gets no lock file beside it; nobody else's file is migrated.
-                open::inspect(&path)?;
+                let damaged = match open::inspect(&path) {
+                    Err(OutboxError::Damaged { .. }) if salvage::was_ours(&path) => true,
+                    other => other.map(|()| salvage::is_marked(&path))?,
+                };
                 let owner = open::own(&path)?;
-                Some(Worker::writer(open::writer(&path)?, Some(owner), path.clone())?)
+                if damaged {
+                    salvage::renew(&path)?;
+                }
+                let writer = match open::writer(&path) {
+                    Err(OutboxError::Damaged { .. }) if !damaged && salvage::was_ours(&path) => {
+                        salvage::renew(&path)?;
+                        open::writer(&path)?
+                    }
+                    other => other?,
+                };
+                Some(Worker::writer(writer, Some(owner), path.clone())?)
             }
         };
         let reader = Worker::reader(open::reader(&path)?, path.clone())?;
         let lister = Worker::reader(open::reader(&path)?, path.clone())?;
-        Ok(SqliteOutbox { path, reader, lister, writer, changes: watch::Sender::new(0) })
+        let owner = access == Access::Owner;
+        Ok(SqliteOutbox {
+            path,
+            owner,
+            reader,
+            lister,
+            writer,
+            changes: watch::Sender::new(0),
+            damaged: watch::Sender::new(false),
+        })
     }
 
     /// The file.
@@ -62,9 +87,31 @@ impl SqliteOutbox {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, OutboxError> {
         match &self.writer {
-            Some(writer) => writer.run(work).await,
+            Some(_) if *self.damaged.borrow() => Err(self.damage()),
+            Some(writer) => self.noted(writer.run(work).await),
             None => Err(OutboxError::ReadOnly { path: self.path.to_path_buf() }),
         }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        worker: &Worker,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, OutboxError> {
+        self.noted(worker.run(work).await)
+    }
+
+    /// Damage is remembered for the next start, which takes over what can be read. Nothing is written any more.
+    fn noted<T>(&self, result: Result<T, OutboxError>) -> Result<T, OutboxError> {
+        if self.owner && matches!(result, Err(OutboxError::Damaged { .. })) {
+            salvage::mark(&self.path);
+            self.damaged.send_replace(true);
+        }
+        result
+    }
+
+    fn damage(&self) -> OutboxError {
+        OutboxError::Damaged { path: self.path.to_path_buf(), reason: "found before".to_owned() }
     }
 
     fn changed(&self) {
@@ -83,7 +130,7 @@ impl Outbox for SqliteOutbox {
     }
 
     async fn pending(&self, after: Place, limit: u32) -> Result<Vec<Queued>, OutboxError> {
-        self.reader.run(move |db| rows::pending(db, after, limit)).await
+        self.read(&self.reader, move |db| rows::pending(db, after, limit)).await
     }
 
     async fn pending_in_lane(
@@ -93,11 +140,11 @@ impl Outbox for SqliteOutbox {
         limit: u32,
     ) -> Result<Vec<Queued>, OutboxError> {
         let lane = lane.clone();
-        self.reader.run(move |db| rows::pending_in_lane(db, &lane, after, limit)).await
+        self.read(&self.reader, move |db| rows::pending_in_lane(db, &lane, after, limit)).await
     }
 
     async fn load(&self, place: Place) -> Result<Option<Notice>, OutboxError> {
-        self.reader.run(move |db| rows::load(db, place)).await
+        self.read(&self.reader, move |db| rows::load(db, place)).await
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -142,31 +189,31 @@ impl Outbox for SqliteOutbox {
     }
 
     async fn list(&self, filter: Filter) -> Result<Vec<HistoryEntry>, OutboxError> {
-        self.lister.run(move |db| rows::list(db, &filter)).await
+        self.read(&self.lister, move |db| rows::list(db, &filter)).await
     }
 
     async fn count(&self, filter: Filter) -> Result<u64, OutboxError> {
-        self.lister.run(move |db| rows::count(db, &filter)).await
+        self.read(&self.lister, move |db| rows::count(db, &filter)).await
     }
 
     async fn show(&self, id: &str) -> Result<Option<HistoryEntry>, OutboxError> {
         let id = id.to_owned();
-        self.lister.run(move |db| rows::show(db, &id)).await
+        self.read(&self.lister, move |db| rows::show(db, &id)).await
     }
 
     async fn get_state(&self, scope: &str, key: &str) -> Result<Option<Vec<u8>>, OutboxError> {
         let (scope, key) = (scope.to_owned(), key.to_owned());
-        self.reader.run(move |db| rows::get_state(db, &scope, &key)).await
+        self.read(&self.reader, move |db| rows::get_state(db, &scope, &key)).await
     }
 
     async fn list_state(&self, scope: &str) -> Result<Vec<(String, Vec<u8>)>, OutboxError> {
         let scope = scope.to_owned();
-        self.lister.run(move |db| rows::list_state(db, &scope)).await
+        self.read(&self.lister, move |db| rows::list_state(db, &scope)).await
     }
 
     async fn get_handle(&self, key: &HandleKey) -> Result<Option<String>, OutboxError> {
         let key = key.clone();
-        self.reader.run(move |db| rows::get_handle(db, &key)).await
+        self.read(&self.reader, move |db| rows::get_handle(db, &key)).await
     }
 
     async fn put_handle(&self, key: &HandleKey, json: String, now: Timestamp) -> Result<(), OutboxError> {
@@ -175,7 +222,7 @@ impl Outbox for SqliteOutbox {
     }
 
     async fn handles(&self, limit: u32) -> Result<Vec<(HandleKey, String)>, OutboxError> {
-        self.lister.run(move |db| rows::handles(db, limit)).await
+        self.read(&self.lister, move |db| rows::handles(db, limit)).await
     }
 
     async fn delete_handle(&self, key: &HandleKey) -> Result<(), OutboxError> {
@@ -184,14 +231,21 @@ impl Outbox for SqliteOutbox {
     }
 
     async fn backlog(&self) -> Result<(u64, Option<Timestamp>), OutboxError> {
-        self.lister.run(rows::backlog).await
+        self.read(&self.lister, rows::backlog).await
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<usize, OutboxError> {
         self.write(move |db| rows::prune(db, retention, now)).await
     }
 
+    async fn damaged(&self) -> OutboxError {
+        let mut damaged = self.damaged.subscribe();
+        // The sender is here: it can't be gone before.
+        let _ = damaged.wait_for(|damaged| *damaged).await;
+        self.damage()
+    }
+
     async fn check(&self) -> Result<Vec<String>, OutboxError> {
-        self.lister.run(rows::check).await
+        self.read(&self.lister, rows::check).await
     }
 }

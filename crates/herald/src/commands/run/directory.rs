@@ -45,7 +45,12 @@ const BASELINE: (&str, &str) = ("meta", "baseline");
 
 /// Runs it: until it is interrupted, or once.
 pub(super) async fn run(args: &RunArgs, dir: &Path, config: &ConfigArgs, json: bool) -> Outcome {
-    Runner::start(args, dir, config, json).await?.run().await
+    let runner = Runner::start(args, dir, config, json).await?;
+    let outbox = runner.outbox.clone();
+    tokio::select! {
+        result = runner.run() => result,
+        damage = outbox.damaged() => Err(damage.into()),
+    }
 }
 
 struct Runner<'a> {

@@ -112,7 +112,10 @@ async fn in_cluster(args: &RunArgs, config: &ConfigArgs, json: bool) -> Outcome 
         notify_existing: args.notify_existing,
         json,
     };
-    let result = cluster::run(&options, outbox.clone(), interrupted()).await;
+    let result = tokio::select! {
+        result = cluster::run(&options, outbox.clone(), interrupted()) => result,
+        damage = outbox.damaged() => Err(damage.into()),
+    };
     outbox.close().await;
     result
 }
