@@ -9,6 +9,7 @@ mod election;
 mod explain;
 mod failure;
 mod input;
+mod live;
 mod operator;
 mod output;
 mod pipeline;

@@ -31,13 +31,13 @@ use crate::{
 pub(crate) struct ClusterArgs {
     /// The kubeconfig file [default: as kubectl]
     #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig
     #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    pub(crate) context: Option<String>,
     /// Namespace of the ConfigMap and the Secret in the cluster
     #[arg(long, value_name = "NAME", default_value = "argo-rollouts", env = "HERALD_CONTROLLER_NAMESPACE")]
-    controller_namespace: String,
+    pub(crate) controller_namespace: String,
 }
 
 /// A configuration, and what is wrong with it.

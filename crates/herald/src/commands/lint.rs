@@ -9,7 +9,8 @@ use herald_lint::{Options, Report, format, pages};
 use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
-    output,
+    live, output,
+    scene::ClusterArgs,
 };
 
 /// A format of findings.
@@ -40,7 +41,7 @@ pub(crate) enum Deny {
 #[command(
     after_help = "Exit codes: 0 no errors, 1 errors found, 2 wrong usage, 3 something can't be reached.\n\n\
     Examples:\n  herald lint notifications.yaml rollout.yaml\n  herald lint manifests/ --format github --deny warnings\n  \
-    kustomize build . | herald lint -\n  herald lint --explain HD012"
+    kustomize build . | herald lint -\n  herald lint --live -n shop\n  herald lint --explain HD012"
 )]
 pub(crate) struct LintArgs {
     /// Files with manifests, directories of them, or `-` for standard input
@@ -54,6 +55,11 @@ pub(crate) struct LintArgs {
     /// Fail also because of these
     #[arg(long, value_name = "WHAT")]
     deny: Option<Deny>,
+    /// Check the configuration in a cluster, and its Rollouts: those of --namespace, or all
+    #[arg(long, conflicts_with = "files")]
+    live: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Print what a code means, such as HD012
     #[arg(long, value_name = "CODE")]
     explain: Option<String>,
@@ -63,13 +69,23 @@ pub(crate) fn run(args: &LintArgs, config: &ConfigArgs) -> Outcome {
     if let Some(code) = &args.explain {
         return explain(code);
     }
-    let mut names = args.files.clone();
-    names.extend(config.config_map.iter().cloned());
-    names.extend(config.secret.iter().filter(|file| *file != ":empty").cloned());
-    if names.is_empty() {
-        return Err(Failure::usage("name the files to check, a directory, or `-` for standard input"));
-    }
-    let files = read(&names)?;
+    let files = match args.live {
+        true => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(live::manifests(&args.cluster, config.namespace.as_deref()))?
+        }
+        false => {
+            let mut names = args.files.clone();
+            names.extend(config.config_map.iter().cloned());
+            names.extend(config.secret.iter().filter(|file| *file != ":empty").cloned());
+            if names.is_empty() {
+                return Err(Failure::usage(
+                    "name the files to check, a directory, `-` for standard input, or --live for a cluster",
+                ));
+            }
+            read(&names)?
+        }
+    };
     let mut report = herald_lint::lint(&files, &Options { compat: args.compat });
     if args.deny == Some(Deny::Warnings) {
         report.deny_warnings();

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
-    output,
-    scene::Scene,
+    live, output,
+    scene::{ClusterArgs, Scene},
     shadow::{Line, recording, report, snapshot},
     style,
 };
@@ -17,12 +17,18 @@ use crate::{
 /// Arguments of `shadow`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl get rollouts,replicasets,analysisruns -A -o yaml > now.yaml\n  herald shadow now.yaml --config-map notifications.yaml\n  herald shadow recording/stream.jsonl --config-map notifications.yaml -o json\n\nNothing is sent, and nothing is stored. Exits with 1 if the two differ in a way that is not meant."
+    after_help = "Examples:\n  kubectl get rollouts,replicasets,analysisruns -A -o yaml > now.yaml\n  herald shadow now.yaml --config-map notifications.yaml\n  herald shadow recording/stream.jsonl --config-map notifications.yaml -o json\n  herald shadow --live -n shop\n\nNothing is sent, and nothing is stored. Exits with 1 if the two differ in a way that is not meant."
 )]
 pub(crate) struct ShadowArgs {
     /// Directory or file with objects as they are now, or a recording: one observation a line (stream.jsonl); `-` is
     /// standard input
-    source: PathBuf,
+    #[arg(required_unless_present = "live", conflicts_with = "live")]
+    source: Option<PathBuf>,
+    /// Compare in a cluster, for the Rollouts of --namespace, or all
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Tell what is the same, too
     #[arg(long)]
     all: bool,
@@ -40,13 +46,15 @@ enum Shape {
 }
 
 pub(crate) fn run(args: &ShadowArgs, config: &ConfigArgs) -> Outcome {
-    let lines = match recorded(&args.source) {
+    let source = args.source.as_deref().unwrap_or(Path::new("-"));
+    let lines = match recorded(source) {
+        _ if args.live => in_cluster(args, config)?,
         Some(file) => {
             let name = file.to_string_lossy().into_owned();
             let text = input::text(&name)?;
             recording::compare(&Scene::default().configuration(config)?, &text, &name)?
         }
-        None => present(&args.source.to_string_lossy(), config)?,
+        None => present(&source.to_string_lossy(), config)?,
     };
     match args.output {
         Shape::Text => style::print(&report::text(&lines, args.all))?,
@@ -69,10 +77,23 @@ fn present(source: &str, config: &ConfigArgs) -> Result<Vec<Line>, Failure> {
         return Err(Failure::unreachable(format!("there is no file or directory '{source}'")));
     }
     let scene = Scene::read(source)?;
+    compare(&scene, source, config)
+}
+
+fn in_cluster(args: &ShadowArgs, config: &ConfigArgs) -> Result<Vec<Line>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let namespace = config.namespace.as_deref();
+    let scene = runtime.block_on(live::scene(&args.cluster, namespace))?;
+    // The namespace is that of the Rollouts.
+    let config = ConfigArgs { namespace: None, ..config.clone() };
+    compare(&scene, "the cluster", &config)
+}
+
+fn compare(scene: &Scene, source: &str, config: &ConfigArgs) -> Result<Vec<Line>, Failure> {
     let configured = scene.configuration(config)?;
     let keys = scene.rollouts(None)?;
     if keys.is_empty() {
-        return Err(Failure::bad(format!("'{source}' holds no Rollout")));
+        return Err(Failure::bad(format!("{source} holds no Rollout")));
     }
     let now = Timestamp::now();
     Ok(keys.iter().flat_map(|key| snapshot::compare(&configured, &scene.world.look(key), now)).collect())

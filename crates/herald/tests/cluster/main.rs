@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod baseline;
+mod commands;
 mod configuration;
 mod faults;
 mod high_availability;

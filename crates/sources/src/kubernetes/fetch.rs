@@ -1,9 +1,13 @@
-//! One Rollout and what belongs to it, asked for once, for commands that explain.
+//! What commands ask a cluster for once: one Rollout and what belongs to it, or all objects of a few kinds.
 
 use herald_value::Value;
 use kube::Client;
 
+use super::watch::Resource;
 use crate::{Change, directory};
+
+/// Objects that are asked for at a time.
+const PAGE: usize = 500;
 
 /// Why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,30 @@ pub async fn core_object(
     let path = format!("/api/v1/namespaces/{namespace}/{}s/{name}", kind.to_lowercase());
     fetched.try_add(client, kind, &path).await;
     Ok(fetched)
+}
+
+/// All objects of a kind, of a namespace or of all.
+pub async fn all(
+    client: &Client,
+    resource: &Resource,
+    namespace: Option<&str>,
+) -> Result<Fetched, FetchError> {
+    namespace.map_or(Ok(()), check)?;
+    let what = match namespace {
+        Some(namespace) => format!("{resource} of namespace {namespace}"),
+        None => format!("{resource} of all namespaces"),
+    };
+    let path = resource.path(namespace);
+    let (mut fetched, mut next) = (Fetched::default(), String::new());
+    loop {
+        let page = format!("{path}?limit={PAGE}{next}");
+        let Some(list) = get(client, &page, &resource.kind, &what).await? else { return Ok(fetched) };
+        fetched.add(&list);
+        match list.path(&["metadata", "continue"]).and_then(Value::as_str) {
+            Some(token) if !token.is_empty() => next = format!("&continue={token}"),
+            _ => return Ok(fetched),
+        }
+    }
 }
 
 impl Fetched {
