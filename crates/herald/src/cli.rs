@@ -183,6 +183,15 @@ mod tests {
         assert!(args.may_start().is_ok(), "{:?}: {:?}", lines[0], args.may_start());
     }
 
+    #[test]
+    fn the_annotations_are_switched_by_flags() {
+        for line in ["--state-annotation=off", "--state-annotation=on", "--cursor-annotation=off"] {
+            let parsed = Cli::try_parse_from(["herald", "run", line]);
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+        assert!(Cli::try_parse_from(["herald", "run", "--state-annotation=maybe"]).is_err());
+    }
+
     /// A flag that the program doesn't have, or refuses, keeps a pod from starting.
     #[test]
     fn the_manifests_of_kustomize_start_the_program() {

@@ -58,12 +58,22 @@ pub(crate) fn text(name: &str) -> Result<String, Failure> {
 
 /// All documents of a file.
 pub(crate) fn documents(name: &str) -> Result<Vec<Node>, Failure> {
-    yaml::parse_all(&text(name)?).map_err(|e| {
+    let documents = yaml::parse_all(&text(name)?).map_err(|e| {
         Failure::bad(format!(
             "file '{name}' is no valid YAML: line {}, column {}: {}",
             e.at.line, e.at.column, e.message
         ))
-    })
+    })?;
+    Ok(documents.into_iter().flat_map(listed).collect())
+}
+
+/// What a document holds: several objects, if it is a list as `kubectl get -o yaml` prints it.
+fn listed(document: Node) -> Vec<Node> {
+    let is_list = document.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
+    match document.get("items").filter(|_| is_list) {
+        Some(items) => items.items().to_vec(),
+        None => vec![document],
+    }
 }
 
 fn kind_and_name(node: &Node) -> (&str, &str) {

@@ -13,6 +13,7 @@ mod related;
 mod session;
 mod settling;
 mod tenants;
+mod visitors;
 
 use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use herald_sources::kubernetes::{
     event_writer::{EventWriter, KubeEvents},
     limit::RequestLimit,
 };
+use herald_web::ui::Authenticator;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
@@ -48,6 +50,7 @@ use feeds::{Feeds, Pulse, Reach};
 use record::Records;
 use session::{Session, Surroundings};
 use settling::Settling;
+use visitors::Visitors;
 
 /// Where the store keeps when this fleet first looked at the cluster.
 const BASELINE: (&str, &str) = ("meta", "baseline");
@@ -81,7 +84,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "ID", env = "HERALD_INSTANCE_ID")]
     instance_id: Option<String>,
     /// Write the record of what was sent onto the Rollouts, as Argo Rollouts does
-    #[arg(long, value_name = "on|off", env = "HERALD_STATE_ANNOTATION", default_value = "on", value_parser = on_or_off)]
+    #[arg(long, value_name = "on|off", env = "HERALD_STATE_ANNOTATION", default_value = "on", value_parser = on_or_off, action = clap::ArgAction::Set)]
     state_annotation: bool,
     /// Write what the next leader has to know onto the Rollouts [default: on with an election]
     #[arg(long, value_name = "on|off", env = "HERALD_CURSOR_ANNOTATION", value_parser = on_or_off)]
@@ -180,7 +183,10 @@ pub(crate) async fn run(
     let health = Health::new(reporter.clone(), metrics.clone(), traces.clone());
     health.serve(&[options.healthz_port, options.metrics_port]).await?;
     health.count_dead_letters(outbox.clone());
-    health.show_on(options.ui.serve(outbox.clone(), None).await?);
+    let visitors = Visitors::new(connection.client.clone(), args.namespaced.then(|| home.clone()));
+    let tokens: Arc<dyn Authenticator> = Arc::new(visitors);
+    let tokens = (connection.in_cluster || !options.ui.place.is_on_loopback()).then_some(tokens);
+    health.show_on(options.ui.serve(outbox.clone(), tokens).await?);
     let limit = Arc::new(RequestLimit::new(args.qps, args.burst));
     let store = Arc::new(KubeEvents::new(connection.client.clone(), limit.clone()));
     let active = watch::Sender::new(Arc::new(empty));

@@ -31,7 +31,7 @@ pub(crate) struct UiArgs {
 /// Where the page is, and who may use it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct UiPlace {
-    /// Where the page is served; anything but loopback needs --ui-token-file
+    /// Where the page is served; anything but loopback needs --ui-token-file, or a cluster that reviews tokens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3100", env = "HERALD_UI_ADDRESS")]
     ui_address: SocketAddr,
     /// A host name, with its port if it has one, by which the page is reached; may come several times
@@ -59,6 +59,11 @@ impl UiArgs {
 }
 
 impl UiPlace {
+    /// Whether only programs of this machine reach the page.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        self.ui_address.ip().is_loopback()
+    }
+
     /// The token of the file.
     fn token(&self) -> Result<Option<Arc<dyn Authenticator>>, Failure> {
         let Some(file) = &self.ui_token_file else { return Ok(None) };

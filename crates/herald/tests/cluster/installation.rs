@@ -141,6 +141,57 @@ async fn the_rights_of_the_cluster_install_with_self_service_are_enough_and_no_m
     }
 }
 
+/// The page on all addresses, as in a pod.
+fn page(scene: &Scene) -> (crate::scene::Herald, String) {
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let herald = scene.spawn(&[
+        "--ui",
+        &format!("--ui-address=0.0.0.0:{port}"),
+        &format!("--ui-host=localhost:{port},127.0.0.1:{port}"),
+    ]);
+    (herald, format!("http://127.0.0.1:{port}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_for_those_whose_token_the_api_server_knows_and_who_may_patch_rollouts() {
+    let Some(mut scene) = Scene::own("page").await else { return };
+    let dir = scene.home().join("k");
+    let Some(manifests) = rendered(&dir, "cluster-install", &["ui"], &scene.namespace) else { return };
+    let admin = scene.server.kubeconfig(scene.home(), &scene.namespace);
+    let apply = ["--kubeconfig", admin.to_str().unwrap(), "-n", &scene.namespace, "apply", "-f", "-"];
+    let applied = kubectl(&apply, Some(&manifests)).unwrap();
+    assert!(applied.is_ok(), "{applied:?}");
+    let stranger =
+        serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "stranger"}});
+    Api::done(scene.api.create(&Api::core(&scene.namespace, "serviceaccounts"), &stranger).await);
+    let mut tokens = Vec::new();
+    for account in ["herald", "stranger"] {
+        tokens.push(scene.server.account_token(&scene.namespace, account).await);
+    }
+    // Herald itself may patch Rollouts, a stranger may not.
+    scene.token = tokens[0].clone();
+    scene.configure(&[]).await;
+    let (herald, url) = page(&scene);
+    herald.ready().await;
+    let get = async |token: &str| Api::new(&url, token).get("/api/v1/deliveries").await;
+    assert_eq!(get(&tokens[0]).await.0, 200, "{}", scene.log());
+    for (who, token) in
+        [("a stranger", tokens[1].as_str()), ("garbage", "garbage-of-16-characters"), ("nobody", "")]
+    {
+        let (status, answer) = get(token).await;
+        assert_eq!(status, 401, "{who}: {answer}\n{}", scene.log());
+    }
+    assert!(!scene.log().contains("forbidden"), "{}", scene.log());
+    drop(herald);
+
+    // Without the right to ask, nobody is let in, and it says why.
+    scene.token = tokens[1].clone();
+    let (_herald, url) = page(&scene);
+    let answered = async || Api::new(&url, &tokens[0]).get("/api/v1/deliveries").await;
+    let refused = wait_for(PATIENCE, async || answered().await.0 == 503).await;
+    assert!(refused.is_ok(), "{:?}\n{}", answered().await, scene.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_in_deploy_is_accepted_by_the_api_server() {
     let Some(scene) = Scene::new("deploy").await else { return };

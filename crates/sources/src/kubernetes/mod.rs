@@ -7,6 +7,7 @@ pub mod event_writer;
 pub mod fetch;
 pub mod get;
 pub mod limit;
+pub mod review;
 pub mod watch;
 
 pub use kube::Client;

@@ -1,0 +1,6 @@
+template
+notify
+words
+rollout.yaml
+--config-map
+list.yaml
