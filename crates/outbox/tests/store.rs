@@ -265,6 +265,20 @@ async fn only_the_owner_of_the_file_reads_it() {
 }
 
 #[tokio::test]
+async fn only_the_owner_opens_a_folder_that_is_made_for_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("made");
+    let mode = || fs::metadata(&made).unwrap().permissions().mode() & 0o777;
+    drop(owner(&made.join("state.db")));
+    assert_eq!(mode(), 0o700);
+    // One that is there is somebody's choice.
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o750)).unwrap();
+    drop(owner(&made.join("state.db")));
+    assert_eq!(mode(), 0o750);
+}
+
+#[tokio::test]
 async fn files_that_are_not_ours_are_refused_with_a_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);

@@ -104,6 +104,17 @@ fn changes_stay_inside_one_rendering() {
 }
 
 #[test]
+fn nothing_reads_the_process_or_asks_the_network() {
+    for name in ["env", "expandenv"] {
+        let error = run(&format!("{{{{ {name} \"HOME\" }}}}"), Limits::DEFAULT).unwrap_err();
+        assert_eq!(error.phase, Phase::Parse, "{error}");
+        assert!(error.to_string().contains("not defined"), "{error}");
+    }
+    let error = run(r#"{{ getHostByName "localhost" }}"#, Limits::DEFAULT).unwrap_err();
+    assert!(error.to_string().contains("never asks the network"), "{error}");
+}
+
+#[test]
 fn errors_say_where_and_what_helps() {
     let error = run("a\n  é {{ .null.x }}", Limits::DEFAULT).unwrap_err();
     assert_eq!((error.phase, error.line, error.column), (Phase::Exec, 2, 8));

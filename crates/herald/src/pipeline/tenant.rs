@@ -58,3 +58,42 @@ impl Handles for ScopedHandles {
         self.all.0.put(self.key(key), handle);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use herald_core::config::ConfigInput;
+    use herald_services::handles::MemoryHandles;
+    use herald_value::limits::Limits;
+
+    use super::*;
+    use crate::pipeline::{configuration::Builder, report::Reporter};
+
+    #[test]
+    fn messages_of_a_tenant_are_its_own() {
+        let all = Arc::new(SharedHandles(Box::new(MemoryHandles::default())));
+        let of = |namespace: &str| ScopedHandles { namespace: namespace.into(), all: all.clone() };
+        let key = || HandleKey::new("slack", "channel", "key");
+        of("red").put(key(), "1".into());
+        assert_eq!(of("red").get(&key()).as_deref(), Some("1"));
+        assert_eq!(of("blue").get(&key()), None);
+        assert_eq!(all.0.get(&key()), None, "the controller's neither");
+    }
+
+    #[test]
+    fn a_tenants_templates_and_conditions_have_short_rations_and_its_services_few_requests() {
+        let builder = Builder::new(Box::new(MemoryHandles::default()));
+        let service = "url: https://example.com\ndelivery: {concurrency: 500}".to_owned();
+        let data = BTreeMap::from([("service.webhook.hook".to_owned(), service)]);
+        let input = ConfigInput { data, ..ConfigInput::default() };
+        let reporter = Reporter::quiet();
+        let (own, tenant) =
+            (builder.build(&input, None, &reporter), builder.build_tenant("red", &input, None, &reporter));
+        assert_eq!((own.config.limits(), tenant.config.limits()), (Limits::DEFAULT, Limits::TENANT));
+        assert_eq!(
+            (own.policies["hook"].concurrency, tenant.policies["hook"].concurrency),
+            (500, CONCURRENCY)
+        );
+    }
+}

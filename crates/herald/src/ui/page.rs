@@ -316,3 +316,47 @@ impl Page {
         detail.requests = preview::requests(&config, &input, &line.service, &sent).await.unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use herald_outbox::Notice;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn secrets_in_the_history_are_masked_before_they_are_shown() {
+        let notification =
+            Notification { message: "the token is s3cret-token".into(), ..Notification::default() };
+        let entry = HistoryEntry {
+            notice: Notice {
+                id: "n".into(),
+                object: herald_outbox::ObjectRef::default(),
+                trigger: "t".into(),
+                service: "s".into(),
+                recipient: "to s3cret-token".into(),
+                created: Timestamp::UNIX_EPOCH,
+                due_after: Timestamp::UNIX_EPOCH,
+                payload: payload::write(&notification, None).unwrap(),
+            },
+            outcome: Outcome::DeadLetter,
+            finished: None,
+            took: None,
+            attempts: 1,
+            reason: Some("reason s3cret-token".into()),
+            answer: Some("answer s3cret-token".into()),
+            failures: vec![herald_outbox::Attempt {
+                at: Timestamp::UNIX_EPOCH,
+                took: std::time::Duration::ZERO,
+                reason: "rejected".into(),
+                answer: "attempt s3cret-token".into(),
+            }],
+        };
+        let (detail, content) = detail(&entry, &Redactor::new(["s3cret-token"]));
+        let shown = format!("{}{content:?}", serde_json::to_string(&detail).unwrap());
+        assert!(!shown.contains("s3cret"), "{shown}");
+        for part in ["the token is ***", "to ***", "reason ***", "answer ***", "attempt ***"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+}
