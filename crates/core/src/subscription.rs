@@ -129,9 +129,11 @@ impl Collector<'_> {
         } else if let Some(rest) = name.strip_prefix("subscribe.") {
             self.one(key, rest, value);
         } else {
-            let first = name.split('.').next().unwrap_or_default();
+            let (first, rest) = name.split_once(['.', '/']).unwrap_or((name, ""));
             if let Some(near) = nearest(first, ["subscribe", "subscriptions"]) {
-                let hint = if near == "subscribe" {
+                let hint = if !rest.is_empty() {
+                    format!("write `{PREFIX}/subscribe.{rest}`")
+                } else if near == "subscribe" {
                     format!("write `{PREFIX}/subscribe.<trigger>.<service>`")
                 } else {
                     format!("write `{PREFIX}/subscriptions`")

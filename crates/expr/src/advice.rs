@@ -77,7 +77,8 @@ fn describe(path: &Path, vars: &Value) -> Option<String> {
 pub(crate) fn compiling(source: &str, at: u32, message: &str) -> Option<String> {
     let rest = source.get(at as usize..).unwrap_or("");
     let trimmed = source.trim_start();
-    if trimmed.starts_with("{{") {
+    let dotted = rest.strip_prefix('.').is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic()));
+    if trimmed.starts_with("{{") || (dotted && message.starts_with("unexpected")) {
         return Some("an expression is written without {{ }}, and its names without a leading dot".into());
     }
     if trimmed.starts_with("if ") {

@@ -20,6 +20,7 @@ mod conditions;
 mod fields;
 pub mod format;
 mod manifest;
+mod options;
 pub mod pages;
 mod place;
 mod reads;
@@ -53,6 +54,8 @@ use crate::{
 pub struct Options {
     /// Also tell where the reference behaves otherwise.
     pub compat: bool,
+    /// What else is wrong with a configuration, told by whoever reads the keys that this crate doesn't know.
+    pub more: Option<fn(&Config, &ConfigInput) -> Vec<Diagnostic>>,
 }
 
 /// What was found.
@@ -213,6 +216,10 @@ impl Linter<'_> {
                 self.tell(&key, diagnostic);
             }
         }
+        for diagnostic in self.options.more.map(|more| more(&config, &input)).unwrap_or_default() {
+            let key = diagnostic.key.clone().unwrap_or_default();
+            self.tell(&key, diagnostic);
+        }
         self.keys();
         self.services(&config);
         self.triggers(&config);
@@ -309,6 +316,18 @@ impl Linter<'_> {
                         "Atlassian ends Opsgenie in April 2027",
                     )
                     .hint("plan another service"),
+                );
+            }
+            let told = self
+                .found
+                .iter()
+                .any(|finding| finding.key.as_deref() == Some(key) && finding.code == codes::SERVICE_OPTIONS);
+            for fault in options::faults(kind, &node).into_iter().filter(|_| !told) {
+                self.tell(
+                    key,
+                    Diagnostic::new(Severity::Warning, codes::SERVICE_OPTIONS, fault.message)
+                        .hint(fault.hint)
+                        .at(&entry.value, fault.at),
                 );
             }
             let mut credentials = Vec::new();

@@ -45,7 +45,7 @@ fn mistakes() {
     for dir in &folders {
         let name = dir.file_name().unwrap().to_string_lossy().into_owned();
         // A case about the reference's behaviour says so by its name.
-        let options = Options { compat: name.starts_with("compat-") };
+        let options = Options { compat: name.starts_with("compat-"), ..Options::default() };
         let found = format::text(&lint(&manifests(dir), &options));
         let golden = dir.join("findings.txt");
         if std::env::var_os("UPDATE").is_some() {
@@ -69,8 +69,10 @@ fn every_code_has_a_page_and_each_page_an_example_that_gives_it() {
     for (code, page) in pages::ALL {
         assert!(page.starts_with(&format!("# {code}: ")), "{code}");
         let example = pages::example(page).unwrap_or_else(|| panic!("{code} has no example"));
-        let report =
-            lint(&[("example.yaml".into(), example.into())], &Options { compat: *code == codes::COMPAT });
+        let report = lint(
+            &[("example.yaml".into(), example.into())],
+            &Options { compat: *code == codes::COMPAT, more: None },
+        );
         assert!(report.findings.iter().any(|f| f.code == *code), "{code}: {:#?}", report.findings);
     }
 }
@@ -148,7 +150,7 @@ fn garbage_is_answered_soon() {
     ));
     for text in &texts {
         let one = std::time::Instant::now();
-        let report = lint(&[("garbage".into(), text.clone())], &Options { compat: true });
+        let report = lint(&[("garbage".into(), text.clone())], &Options { compat: true, more: None });
         let shown = format::text(&report);
         // A debug build is an order of magnitude slower than what people run.
         assert!(one.elapsed().as_secs() < 90, "{:?} for {:?}…", one.elapsed(), &text[..60]);

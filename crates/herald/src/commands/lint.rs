@@ -10,6 +10,7 @@ use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
     live, output,
+    pipeline::delivery,
     scene::ClusterArgs,
 };
 
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &LintArgs, config: &ConfigArgs) -> Outcome {
             read(&names)?
         }
     };
-    let mut report = herald_lint::lint(&files, &Options { compat: args.compat });
+    let mut report = herald_lint::lint(&files, &Options { compat: args.compat, more: Some(delivery::check) });
     if args.deny == Some(Deny::Warnings) {
         report.deny_warnings();
     }

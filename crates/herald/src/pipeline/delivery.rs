@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use herald_core::{
     config::{Config, ConfigInput, ServiceConfig},
     diagnostic::{Diagnostic, Severity, codes},
+    names::nearest,
     yaml::{self, Kind, Located, Node, YamlError},
 };
 use herald_outbox::{Grouping, GroupingRule, Policies, Rate, RetryPolicy, ServicePolicy};
@@ -17,6 +18,9 @@ use super::configuration::Active;
 
 /// The key.
 const KEY: &str = "delivery";
+
+/// Parts of the key that are about a service only.
+const SERVICE: [&str; 4] = ["retry", "rate", "recipientRate", "concurrency"];
 
 /// The keys of a grouping rule without what it is for.
 const RULE: [&str; 6] = ["groupBy", "groupWait", "groupInterval", "maxSize", "muteTimes", "muted"];
@@ -80,6 +84,15 @@ pub(crate) fn table(config: &Config, input: &ConfigInput, earlier: &Table) -> (T
     (table, found)
 }
 
+/// What is wrong with it, before it is in force.
+pub(crate) fn check(config: &Config, input: &ConfigInput) -> Vec<Diagnostic> {
+    let (_, mut found) = table(config, input, &Table::new());
+    for diagnostic in &mut found {
+        diagnostic.hint = None;
+    }
+    found
+}
+
 fn told(
     input: &ConfigInput,
     key: &str,
@@ -87,8 +100,7 @@ fn told(
     error: YamlError,
     service: &ServiceConfig,
 ) -> Diagnostic {
-    let earlier = format!("{}; service `{}` is delivered as before", error.message, service.name);
-    at_key(input, key, code, &YamlError::new(earlier, error.at))
+    at_key(input, key, code, &error).hint(format!("service `{}` is delivered as before", service.name))
 }
 
 fn at_key(input: &ConfigInput, key: &str, code: &'static str, error: &YamlError) -> Diagnostic {
@@ -123,7 +135,15 @@ fn written(node: &Node, policy: &mut ServicePolicy) -> Result<Vec<GroupingRule>,
         match entry.0.as_str() {
             "rules" => rules = decode::<Vec<GroupingRule>>(&entry.2)?,
             key if RULE.contains(&key) => own.push(entry.clone()),
-            _ => rest.push(entry.clone()),
+            key if SERVICE.contains(&key) => rest.push(entry.clone()),
+            key => {
+                let known: Vec<&str> = SERVICE.iter().chain(&["rules"]).chain(RULE.iter()).copied().collect();
+                let meant = match nearest(key, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known are {}", known.join(", ")),
+                };
+                return Err(YamlError::new(format!("`{key}` is not known; {meant}"), entry.1));
+            }
         }
     }
     if !own.is_empty() {
