@@ -48,6 +48,29 @@ async fn a_lane_keeps_its_order_through_failures_and_others_overtake_it() {
 }
 
 #[tokio::test]
+async fn what_is_postponed_is_not_counted_and_blames_nobody() {
+    // More often than a breaker bears, or a retry policy.
+    let mut bench = Bench::new(&[("a1", vec![Attempted::Postponed; 30])]);
+    bench.enqueue(vec![notice("a1", "a", "x"), notice("a2", "a", "x")]).await;
+    let (stop, running) = bench.run(CourierOptions::default());
+    let mut begun = Vec::new();
+    while begun.len() < 32 {
+        let (id, attempt, since) = bench.next(Duration::from_millis(100)).await;
+        assert_eq!(attempt, 1, "{id}");
+        assert!(since < second(40), "{since:?}");
+        begun.push(id);
+    }
+    // The lane keeps its order.
+    assert_eq!(begun.last().unwrap(), "a2");
+    bench.until("a2", Outcome::Delivered).await;
+    let shown = bench.outbox.show("a1").await.unwrap().unwrap();
+    assert_eq!((shown.outcome, shown.attempts), (Outcome::Delivered, 1), "{shown:?}");
+    stop.notify_one();
+    let report = running.await.unwrap();
+    assert_eq!((report.delivered, report.failed_attempts), (2, 0));
+}
+
+#[tokio::test]
 async fn a_hung_lane_stops_nobody_and_ends_by_its_timeout() {
     let mut bench = Bench::new(&[]);
     bench.enqueue(vec![notice("hang", "h", "x"), notice("behind", "h", "x")]).await;

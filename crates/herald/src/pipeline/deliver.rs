@@ -28,8 +28,7 @@ impl Deliverer for Services {
 
     async fn deliver(&self, notice: &Notice, _attempt: u32) -> Attempted {
         if self.allowed.as_ref().is_some_and(|allowed| !allowed.holds(&notice.object.uid)) {
-            let message = "this replica does not act for the object any more".to_owned();
-            return Attempted::failed(FailureClass::Unreachable, message);
+            return Attempted::Postponed;
         }
         let active = self.active.borrow().clone();
         let notification = match payload::read(&notice.payload) {

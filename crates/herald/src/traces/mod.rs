@@ -239,6 +239,8 @@ impl Drop for AttemptSpan<'_> {
         attributes.push(KeyValue::new("herald.attempt", i64::from(self.attempt)));
         let status = match self.attempted.take() {
             Some(Attempted::Delivered { .. }) => Status::Ok,
+            // There was none.
+            Some(Attempted::Postponed) => return,
             // Not what the other side said: it may repeat addresses, and traces go to other people than the history.
             Some(Attempted::Failed { class, .. }) => {
                 attributes.push(KeyValue::new("error.type", class.label()));

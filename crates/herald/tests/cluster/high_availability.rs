@@ -23,6 +23,9 @@ const TRIGGERS: [&str; 2] = ["on-rollout-completed", "when-healthy"];
 /// How long the leader is killed again and again.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// How many rollouts are completed meanwhile.
+const MADE: usize = 300;
+
 /// Between two kills.
 const KILLS: Duration = Duration::from_secs(5);
 
@@ -90,29 +93,25 @@ impl Ledger {
     }
 }
 
-#[ignore = "open: not seen to pass yet"]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_of_three_is_killed_every_five_seconds_and_nothing_is_lost() {
     let Some(scene) = Scene::new("ha").await else { return };
     scene.configure(&[]).await;
+    scene.put_all((0..MADE).map(|index| updating(&format!("r{index}"), &TRIGGERS))).await;
     let mut replicas: Vec<Option<Herald>> = (0..3).map(|index| Some(scene.replica(index, &SHORT))).collect();
     for replica in replicas.iter().flatten() {
         replica.ready().await;
     }
     leader(&scene, None).await;
 
-    let (start, mut kills, mut made) = (Instant::now(), 0, 0);
+    let (start, mut kills, mut done) = (Instant::now(), 0, 0);
     let mut ledger = Ledger::default();
     let mut next_kill = start + KILLS;
     let mut takeovers = Vec::new();
     while start.elapsed() < MINUTE {
-        for _ in 0..2 {
-            let name = format!("r{made}");
-            scene.put(&updating(&name, &TRIGGERS)).await;
-            if made >= 4 {
-                scene.complete(&format!("r{}", made - 4)).await;
-            }
-            made += 1;
+        for _ in 0..2.min(MADE - done) {
+            scene.complete(&format!("r{done}")).await;
+            done += 1;
         }
         ledger.look(&scene).await;
         if Instant::now() >= next_kill {
@@ -130,11 +129,11 @@ async fn the_leader_of_three_is_killed_every_five_seconds_and_nothing_is_lost() 
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    for index in made - 4..made {
+    for index in done..MADE {
         scene.complete(&format!("r{index}")).await;
     }
 
-    let due: Vec<String> = (0..made)
+    let due: Vec<String> = (0..MADE)
         .flat_map(|index| [format!("r{index} completed h2"), format!("r{index} healthy h2")])
         .collect();
     let all = wait_for(PATIENCE, async || {

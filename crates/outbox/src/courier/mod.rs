@@ -37,6 +37,8 @@ pub enum Attempted {
         /// What happened, without secrets.
         message: String,
     },
+    /// There was no attempt, as this process may not act now: it says nothing about the other side, and isn't counted.
+    Postponed,
 }
 
 impl Attempted {

@@ -51,6 +51,9 @@ impl Default for ServicePolicy {
 /// The policy of a service instance, by its name.
 pub type Policies = Arc<dyn Fn(&str) -> ServicePolicy + Send + Sync>;
 
+/// After an attempt that was none.
+const POSTPONED: Duration = Duration::from_millis(500);
+
 /// How an attempt ended, as far as the plan has to know.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ended {
@@ -62,15 +65,24 @@ pub(crate) enum Ended {
     },
     /// The notice doesn't wait any more: somebody dropped it.
     Gone,
+    /// There was no attempt.
+    Postponed,
 }
 
 /// What is to be written down about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Delivered,
-    Retry { due: Timestamp, waited: Duration },
+    Retry {
+        due: Timestamp,
+        waited: Duration,
+    },
     GiveUp,
     Gone,
+    /// Nothing is written down.
+    Postpone {
+        due: Timestamp,
+    },
 }
 
 /// What to do now.
@@ -388,6 +400,10 @@ impl Plan {
                 service.breaker.unknown(now);
                 return Verdict::Gone;
             }
+            Ended::Postponed => {
+                service.breaker.unknown(now);
+                return Verdict::Postpone { due: later(now, POSTPONED) };
+            }
             Ended::Failed { class, retry_after, jitter } => (class, retry_after, jitter),
         };
         match class {
@@ -443,6 +459,11 @@ impl Plan {
                         head.attempts = head.attempts.saturating_add(1);
                         head.due = due;
                         head.waited = waited;
+                    }
+                }
+                Verdict::Postpone { due } => {
+                    if let Some(head) = lane.queue.front_mut() {
+                        head.due = due;
                     }
                 }
                 Verdict::Delivered | Verdict::GiveUp | Verdict::Gone => {

@@ -493,6 +493,7 @@ impl Run {
         let observer = &self.courier.observer;
         let (ended, reason, answer) = match flight.attempted {
             None => (Ended::Gone, "", String::new()),
+            Some(Attempted::Postponed) => (Ended::Postponed, "", String::new()),
             Some(Attempted::Delivered { detail }) => (Ended::Delivered, "delivered", detail),
             Some(Attempted::Failed { class, retry_after, message }) => {
                 let jitter =
@@ -502,7 +503,7 @@ impl Run {
         };
         let verdict = self.plan.ended(&queued, ended, now);
         if let Some(notice) = &flight.notice
-            && ended != Ended::Gone
+            && !matches!(ended, Ended::Gone | Ended::Postponed)
         {
             let told = catch_unwind(AssertUnwindSafe(|| {
                 observer.attempted(notice, reason, flight.took);
@@ -521,9 +522,10 @@ impl Run {
                 self.report.failed_attempts += 1;
                 self.report.dead_letters += 1;
             }
-            Verdict::Gone => {}
+            Verdict::Gone | Verdict::Postpone { .. } => {}
         }
-        if flight.recorded && verdict == Verdict::Delivered {
+        let postponed = matches!(verdict, Verdict::Postpone { .. });
+        if postponed || flight.recorded && verdict == Verdict::Delivered {
             return self.settled(Ok((queued, verdict, Ok(()))));
         }
         let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
@@ -540,7 +542,7 @@ impl Run {
                     }
                     Verdict::Retry { due, waited } => outbox.retry(&id, due, waited, attempt()).await,
                     Verdict::GiveUp => outbox.give_up(&id, &reason, attempt()).await,
-                    Verdict::Gone => Ok(()),
+                    Verdict::Gone | Verdict::Postpone { .. } => Ok(()),
                 };
                 match written {
                     Ok(()) => return (queued, verdict, Ok(())),
@@ -567,10 +569,12 @@ impl Run {
                     *tried += 1;
                     leave = *tried >= attempts || due > later(now, PATIENCE);
                 }
+                // A run that ends by itself doesn't wait for a turn to act.
+                leave |= self.once.is_some() && matches!(verdict, Verdict::Postpone { .. });
                 if leave {
                     self.left.insert(queued.lane.clone());
                 }
-                if !matches!(verdict, Verdict::Retry { .. }) {
+                if !matches!(verdict, Verdict::Retry { .. } | Verdict::Postpone { .. }) {
                     self.grouper.settled(&queued, now);
                 }
                 self.plan.settled(&queued, verdict, leave, now);
