@@ -1,6 +1,7 @@
 //! Chores of the repository. `cargo xtask conformance` runs every case file of the two languages against Herald.
 
 mod apiserver;
+mod bench;
 mod cases;
 mod conformance;
 mod crash;
@@ -67,38 +68,8 @@ enum Command {
     },
     /// Kills the real program under load, again and again, and counts what is lost or repeated.
     Crash(crash::CrashArgs),
-    /// Benchmarks beside the originals.
-    Bench {
-        #[command(subcommand)]
-        scene: Scene,
-    },
-}
-
-#[derive(Subcommand)]
-enum Scene {
-    /// Compiling and running the real conditions and templates, beside Go, in one run (needs Go).
-    Languages {
-        /// How many of the cases to show that are the least faster.
-        #[arg(long, default_value_t = 0)]
-        show: usize,
-    },
-    /// Notices a second through the state file with full durability, beside the raw store's limit.
-    Outbox {
-        /// Delivered notices that a second store holds before.
-        #[arg(long, default_value_t = 1_000_000)]
-        history: usize,
-    },
-    /// The healthy receiver's p99 beside one that hangs, and alone, at 500 notices a second.
-    Isolation,
-}
-
-/// Runs a measurement of the outbox, optimised.
-fn example(name: &str, words: &[&str]) -> anyhow::Result<()> {
-    let mut command = std::process::Command::new(env!("CARGO"));
-    command.args(["run", "--release", "--quiet", "--package", "herald-outbox", "--example", name, "--"]);
-    let status = command.args(words).current_dir(root()).status()?;
-    anyhow::ensure!(status.success(), "the measurement failed");
-    Ok(())
+    /// Benchmarks beside the originals: one report of all scenes, or a part of it.
+    Bench(bench::BenchArgs),
 }
 
 /// The repository's root.
@@ -115,10 +86,6 @@ fn main() -> anyhow::Result<()> {
         Command::Crash(args) => crash::run(&args),
         Command::Guard { update } => guard::run(update),
         Command::FuzzSeeds => seeds::write(),
-        Command::Bench { scene: Scene::Languages { show } } => languages::run(show),
-        Command::Bench { scene: Scene::Outbox { history } } => {
-            example("throughput", &["20000", "256", &history.to_string()])
-        }
-        Command::Bench { scene: Scene::Isolation } => example("isolation", &[]),
+        Command::Bench(args) => bench::run(args),
     }
 }
