@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     commands::{
         catalog, complete_words, completion, deliver, deliveries, eval, explain, lint, man, outbox, replay,
-        run, schema, shadow, template, test, trigger, version,
+        run, schema, shadow, template, test, trigger, ui, version,
     },
     failure::Outcome,
     input::ConfigArgs,
@@ -57,6 +57,8 @@ enum Command {
     Deliver(deliver::DeliverArgs),
     /// Look at deliveries, send dead letters again, or drop them
     Deliveries(deliveries::DeliveriesArgs),
+    /// Serve the page over what a run has stored, without running anything
+    Ui(ui::UiArgs),
     /// Replay a recording of a cluster and compare what was sent with what is derived
     Replay(replay::ReplayArgs),
     /// Look after the state file
@@ -90,6 +92,7 @@ impl Cli {
                 deliver::run(&args, &self.config, self.logging.logformat == LogFormat::Json)
             }
             Command::Deliveries(args) => deliveries::run(&args, &self.config),
+            Command::Ui(args) => ui::run(&args, &self.config),
             Command::Replay(args) => replay::run(&args),
             Command::Outbox(args) => outbox::run(&args),
             Command::Completion(args) => completion::run(&args),

@@ -136,7 +136,7 @@ document.addEventListener("submit", async (event) => {
   const answer = await fetch(`/api/v1/${form.dataset.change}`, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-CSRF-Token": $('meta[name="csrf"]')?.content ?? "" },
-    body: JSON.stringify({ ids: [form.dataset.id] }),
+    body: JSON.stringify({ ids: form.dataset.ids?.split(" ") ?? [form.dataset.id] }),
   }).catch(() => null);
   if (answer?.ok) { if (said) said.hidden = true; refresh(); return; }
   const body = answer ? await answer.json().catch(() => null) : null;

@@ -64,6 +64,24 @@ pub const LIVE_END: usize = 1;
 /// The template of [`LIVE`] and its head.
 const LIVE_TEMPLATE: (&str, &str) = ("rollout-live", include_str!("heads/rollout-live.tmpl"));
 
+/// What a built-in template says, in a line: its first title, with `…` where the rollout's own words stand.
+pub fn preview(template: &str) -> Option<String> {
+    let states = STATES.iter().map(|state| (state.template, state.head));
+    let events = NOTIFICATIONS.iter().map(|(name, _, head)| (*name, *head));
+    let mut all = events.chain(states).chain([ANY_EVENT, LIVE_TEMPLATE]);
+    let (_, head) = all.find(|(name, _)| *name == template)?;
+    let quoted = |before: &str| {
+        let (_, rest) = head.split_once(before)?;
+        let rest = rest.split_once('"')?.1;
+        rest.split_once('"').map(|(text, _)| text)
+    };
+    let title = quoted("$title = ")?.replace("%s", "…").replace("%d", "…").replace("%v", "…");
+    Some(match quoted("$emoji = ") {
+        Some(emoji) => format!("{emoji} {title}"),
+        None => title,
+    })
+}
+
 /// One message for each revision, edited in place by services that can.
 const LIVE_GROUP: &str = concat!(
     "groupingKey: '{{if kindIs \"map\" .rollout}}live-",

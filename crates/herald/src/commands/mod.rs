@@ -17,4 +17,5 @@ pub(crate) mod shadow;
 pub(crate) mod template;
 pub(crate) mod test;
 pub(crate) mod trigger;
+pub(crate) mod ui;
 pub(crate) mod version;

@@ -98,13 +98,17 @@ fn get(name: Option<&str>, format: Format, loaded: &Loaded) -> Outcome {
 /// The first line of the message, or the whole template as JSON where there is none, cut as the reference cuts it: by
 /// bytes, but never inside a character.
 fn preview(template: &TemplateConfig) -> String {
+    // Those of the catalog begin with the same words, which only compute.
+    if template.layer != Layer::ConfigMap
+        && let Some(preview) = herald_core::catalog::preview(template.name.as_str())
+    {
+        return preview;
+    }
     let message = template.message.as_ref().map(|message| message.source.to_string());
     let text = message
         .filter(|message| !message.is_empty())
         .unwrap_or_else(|| shown(template).to_json().to_string());
-    // Lines that only compute say nothing to people: those of the catalog begin with them.
-    let computes = |line: &&str| line.starts_with("{{-") && line.ends_with("-}}");
-    let first = text.split('\n').find(|line| !computes(line)).or(text.split('\n').next()).unwrap_or_default();
+    let first = text.split('\n').next().unwrap_or_default();
     if first.len() <= 100 {
         return first.to_owned();
     }

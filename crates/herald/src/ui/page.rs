@@ -35,7 +35,11 @@ impl Page {
     }
 
     fn configured(&self) -> Result<Arc<Configured>, Fault> {
-        self.shelf.configuration().ok_or_else(|| Fault::Broken("no configuration was read yet".into()))
+        self.shelf.configuration().ok_or_else(|| {
+            Fault::Early(
+                "No configuration was read yet. Look again when Herald has read its ConfigMap.".into(),
+            )
+        })
     }
 
     fn redactor(&self) -> Arc<Redactor> {

@@ -70,6 +70,7 @@ fn answer<T: Serialize>(found: Result<T, Fault>) -> Response {
     match found {
         Ok(found) => Json(found).into_response(),
         Err(Fault::Asked(text)) => problem(StatusCode::BAD_REQUEST, &text),
+        Err(Fault::Early(text)) => problem(StatusCode::NOT_FOUND, &text),
         Err(Fault::Broken(text)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &text),
     }
 }

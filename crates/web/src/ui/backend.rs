@@ -14,6 +14,9 @@ pub enum Fault {
     /// What was asked for can't be done as it was asked.
     #[error("{0}")]
     Asked(String),
+    /// It is not known yet: nothing was read so far.
+    #[error("{0}")]
+    Early(String),
     /// Nobody can help it from the page.
     #[error("{0}")]
     Broken(String),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     Ui,
+    backend::MOST_ROWS,
     guard::{COOKIE, Visitor, is_good, may_change},
     pages,
 };
@@ -81,7 +82,12 @@ pub(super) async fn change(
     if let Err(refusal) = may_change(&visitor, Some(&change.csrf)) {
         return refusal;
     }
-    let ids = [change.id];
+    // No id has a blank in it.
+    let ids: Vec<String> = change.id.split_whitespace().map(str::to_owned).collect();
+    if ids.is_empty() || ids.len() > MOST_ROWS as usize {
+        return (StatusCode::BAD_REQUEST, pages::plain("Refused", "say which deliveries are meant"))
+            .into_response();
+    }
     let done = match change.what.as_str() {
         "resend" => ui.backend.resend(&ids).await,
         "drop" => ui.backend.drop_notices(&ids).await,

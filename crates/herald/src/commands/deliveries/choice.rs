@@ -33,8 +33,23 @@ impl StateArgs {
         input::named_state_file(named.as_deref(), self.dir.as_deref().unwrap_or(Path::new(".")))
     }
 
+    /// Whether a place is named by a flag.
+    pub(crate) fn is_named(&self) -> bool {
+        self.state.is_some() || self.dir.is_some() || self.outbox.is_shared()
+    }
+
+    /// Whether it is an outbox that many share.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.outbox.is_shared()
+    }
+
+    /// The directory that is named.
+    pub(crate) fn directory(&self) -> Option<&PathBuf> {
+        self.dir.as_ref().or(self.state.as_ref().filter(|state| state.is_dir()))
+    }
+
     /// The same with a directory or a file that was named without a flag.
-    pub(super) fn or_at(&self, place: Option<&Path>) -> Result<StateArgs, Failure> {
+    pub(crate) fn or_at(&self, place: Option<&Path>) -> Result<StateArgs, Failure> {
         let Some(place) = place else { return Ok(self.clone()) };
         if self.state.is_some() || self.dir.is_some() {
             return Err(Failure::usage(format!(

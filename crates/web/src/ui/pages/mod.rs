@@ -108,11 +108,13 @@ pub(super) async fn missing(uri: Uri) -> Response {
 
 /// A page for what failed.
 pub(super) fn broken(fault: &Fault) -> Response {
-    let status = match fault {
-        Fault::Asked(_) => StatusCode::BAD_REQUEST,
-        Fault::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    let (status, title) = match fault {
+        Fault::Asked(_) => (StatusCode::BAD_REQUEST, "This did not work"),
+        // Nothing is wrong: a moment later it is there.
+        Fault::Early(_) => (StatusCode::OK, "Not yet"),
+        Fault::Broken(_) => (StatusCode::INTERNAL_SERVER_ERROR, "This did not work"),
     };
-    (status, plain("This did not work", &fault.to_string())).into_response()
+    (status, plain(title, &fault.to_string())).into_response()
 }
 
 /// A moment: how long ago, with the exact time at hand.

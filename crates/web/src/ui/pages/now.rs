@@ -46,10 +46,16 @@ pub(in crate::ui) async fn page(
         (Ok(rows), Ok(queue), Ok(health)) => (rows, queue, health),
         (Err(fault), ..) | (_, Err(fault), _) | (.., Err(fault)) => return super::broken(&fault),
     };
-    whole("Now", "/", &visitor, &content(&query, &rows, &queue_now, &health)).into_response()
+    whole("Now", "/", &visitor, &content(&query, &rows, &queue_now, &health, &visitor)).into_response()
 }
 
-fn content(query: &Query, rows: &[Delivery], queue_now: &Queue, health: &[Health]) -> Markup {
+fn content(
+    query: &Query,
+    rows: &[Delivery],
+    queue_now: &Queue,
+    health: &[Health],
+    visitor: &Visitor,
+) -> Markup {
     html! {
         h1.hidden { "Now" }
         div.now {
@@ -62,7 +68,37 @@ fn content(query: &Query, rows: &[Delivery], queue_now: &Queue, health: &[Health
                     h2 #deliveries-title { "Deliveries" }
                     (filters(query))
                 }
+                div #bulk data-region { (bulk(rows, query, visitor)) }
                 (table(rows, query))
+            }
+        }
+    }
+}
+
+/// Sends again or drops all that a filter shows: those that are on the page, and no others.
+fn bulk(rows: &[Delivery], query: &Query, visitor: &Visitor) -> Markup {
+    let ids = |of: fn(&Delivery) -> bool| {
+        rows.iter().filter(|row| of(row)).map(|row| row.id.as_str()).collect::<Vec<_>>()
+    };
+    let again = ids(|row| row.outcome != "pending");
+    let droppable = ids(|row| matches!(row.outcome.as_str(), "pending" | "dead-letter"));
+    let form = |what: &str, word: &str, ids: &[&str], csrf: &str| {
+        html! {
+            form method="post" action="/change" data-change=(what) data-ids=(ids.join(" ")) {
+                input type="hidden" name="csrf" value=(csrf);
+                input type="hidden" name="id" value=(ids.join(" "));
+                input type="hidden" name="what" value=(what);
+                input type="hidden" name="back" value={ "/?" (address(query, query.rows())) };
+                button.danger[what == "drop"] { (word) }
+            }
+        }
+    };
+    html! {
+        @if let Some(csrf) = visitor.csrf.as_ref().filter(|_| !query.is_empty() && rows.len() > 1) {
+            div.changes.bulk {
+                @if again.len() > 1 { (form("resend", &format!("Send these {} again", again.len()), &again, csrf)) }
+                @if droppable.len() > 1 { (form("drop", &format!("Drop these {}", droppable.len()), &droppable, csrf)) }
+                p.problem data-problem hidden role="alert" {}
             }
         }
     }
