@@ -381,15 +381,15 @@ impl Fleet<'_> {
         .observed_by(Arc::new(Settling { health: self.health.clone(), settle }));
         let mut waiting = Some((courier, stopped));
         let mut running = None;
-        let mut begin = || {
+        let begin = || {
             if let Some((courier, mut stopped)) = waiting.take() {
                 running = Some(tokio::spawn(courier.run(async move {
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 })));
             }
         };
-        // Nothing is delivered before everything was looked at once: without the configuration every notice of a former
-        // run would be given up, and what others may have delivered meanwhile has to be sorted out.
+        // Nothing is delivered before there is a configuration: every notice of a former run would be given up. What
+        // others may have delivered meanwhile has to be sorted out first: that takes a look at everything.
         let began = Timestamp::now();
         let (first, looked) = tokio::sync::oneshot::channel();
         let mut first = Some(first);
@@ -409,12 +409,19 @@ impl Fleet<'_> {
             pending::<Outcome>().await
         };
         let result = {
-            let running = session.run(end, || {
-                begin();
+            let begin = std::cell::RefCell::new(begin);
+            let configured = || {
+                if !handover {
+                    begin.borrow_mut()();
+                }
+            };
+            let first = || {
+                begin.borrow_mut()();
                 if let Some(first) = first.take() {
                     let _ = first.send(());
                 }
-            });
+            };
+            let running = session.run(end, configured, first);
             tokio::select! {
                 result = running => result,
                 result = noting => result,

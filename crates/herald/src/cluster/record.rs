@@ -89,7 +89,8 @@ impl Records {
         let cursor = if self.with_cursor { known.for_the_next_leader() } else { None };
         open.cursor = cursor.filter(|cursor| cursor != stands);
         open.waiting.extend(notices);
-        self.write(name);
+        // Nothing was told: nobody waits for this.
+        self.write(name, true);
     }
 
     /// A notice was accepted, or given up: there is nothing to wait for.
@@ -100,7 +101,7 @@ impl Records {
         }
         let waited = self.open.get_mut(name).is_some_and(|open| open.waiting.remove(id).is_some());
         if held || waited {
-            self.write(name);
+            self.write(name, false);
         }
     }
 
@@ -120,7 +121,7 @@ impl Records {
         self.held.remove(name);
     }
 
-    fn write(&mut self, name: &str) {
+    fn write(&mut self, name: &str, leisurely: bool) {
         let Some(open) = self.open.get(name).filter(|_| !self.held.contains_key(name)) else { return };
         let mut state = State::parse(&open.sent);
         let noticed = State::parse(&open.noticed);
@@ -146,7 +147,10 @@ impl Records {
                 name: open.name.clone(),
                 uid: open.uid.clone(),
             };
-            self.patcher.wish(target, annotations);
+            match leisurely {
+                true => self.patcher.wish_at_leisure(target, annotations),
+                false => self.patcher.wish(target, annotations),
+            }
         }
         if open.waiting.is_empty() {
             self.open.remove(name);

@@ -102,6 +102,7 @@ pub(super) struct Session<'a> {
     configure_at: Option<Instant>,
     configure_tenants_at: Option<Instant>,
     look_at_dirty: Option<Instant>,
+    is_configured: bool,
     synced: bool,
 }
 
@@ -131,14 +132,16 @@ impl<'a> Session<'a> {
             configure_at: None,
             configure_tenants_at: None,
             look_at_dirty: None,
+            is_configured: false,
             synced: false,
         }
     }
 
-    /// Runs until `end`; `first` is called once everything was looked at.
+    /// Runs until `end`; `configured` is called once there is a configuration, `first` once everything was looked at.
     pub(super) async fn run(
         &mut self,
         end: impl Future<Output = ()>,
+        mut configured: impl FnMut(),
         mut first: impl FnMut(),
     ) -> Result<(), Failure> {
         self.take_stock().await?;
@@ -169,6 +172,9 @@ impl<'a> Session<'a> {
                     }
                     let result = self.hear(&mut batch).await;
                     self.told(result);
+                    if self.is_configured {
+                        configured();
+                    }
                     if self.synced {
                         first();
                     }
@@ -310,6 +316,7 @@ impl<'a> Session<'a> {
                     self.around.reporter.problem(&failure.message);
                 }
                 self.configure_tenants();
+                self.is_configured = true;
                 for kind in [Kind::ReplicaSet, Kind::AnalysisRun, Kind::Experiment] {
                     self.begin(Feed::Owned(kind));
                 }

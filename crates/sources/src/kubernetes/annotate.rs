@@ -129,6 +129,9 @@ impl Default for PatchOptions {
     }
 }
 
+/// Patches at a time of what nobody waits for.
+const LEISURE: usize = 2;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -141,6 +144,8 @@ struct Wish {
     due: Instant,
     attempts: u32,
     in_flight: bool,
+    /// Others go first.
+    leisurely: bool,
 }
 
 /// What is to be written, without clock or requests.
@@ -148,45 +153,59 @@ struct Wish {
 struct Wishes {
     all: BTreeMap<Key, Wish>,
     due: BTreeSet<(Instant, Key)>,
+    leisure: BTreeSet<(Instant, Key)>,
 }
 
 impl Wishes {
-    fn add(&mut self, target: Target, annotations: Annotations, due: Instant) {
+    fn add(&mut self, target: Target, annotations: Annotations, due: Instant, leisurely: bool) {
         let kind = format!("{}/{}", target.resource.api_version, target.resource.plural);
         let key = (kind, target.namespace.clone(), target.name.clone(), target.uid.clone());
-        let new = Wish { target, wanted: Annotations::new(), due, attempts: 0, in_flight: false };
+        let new = Wish { target, wanted: Annotations::new(), due, attempts: 0, in_flight: false, leisurely };
         let wish = self.all.entry(key.clone()).or_insert(new);
         wish.wanted.extend(annotations);
         // What waits for its turn waits no longer because of more wishes, nor does what is being retried.
-        if !wish.in_flight {
-            self.due.insert((wish.due, key));
+        if wish.leisurely && !leisurely {
+            wish.leisurely = false;
+            self.leisure.remove(&(wish.due, key.clone()));
         }
+        self.queue(key);
     }
 
-    /// The next object to write to, if one is due.
-    fn next(&mut self, now: Instant) -> Option<(Key, Target, Annotations)> {
-        let (due, _) = self.due.first()?;
-        if *due > now {
+    fn queue(&mut self, key: Key) {
+        let Some(wish) = self.all.get(&key).filter(|wish| !wish.in_flight) else { return };
+        let queue = if wish.leisurely { &mut self.leisure } else { &mut self.due };
+        queue.insert((wish.due, key));
+    }
+
+    /// The next object to write to, if one is due. With `leisure`, also what others go before.
+    fn next(&mut self, now: Instant, leisure: bool) -> Option<(Key, Target, Annotations, bool)> {
+        let is_due = |queue: &BTreeSet<(Instant, Key)>| queue.first().is_some_and(|(due, _)| *due <= now);
+        let (_, key) = if is_due(&self.due) {
+            self.due.pop_first()?
+        } else if leisure && is_due(&self.leisure) {
+            self.leisure.pop_first()?
+        } else {
             return None;
-        }
-        let (_, key) = self.due.pop_first()?;
+        };
         let wish = self.all.get_mut(&key)?;
         wish.in_flight = true;
-        Some((key, wish.target.clone(), std::mem::take(&mut wish.wanted)))
+        Some((key, wish.target.clone(), std::mem::take(&mut wish.wanted), wish.leisurely))
     }
 
     /// What is only being collected is due now. What is being retried is not.
     fn hurry(&mut self, now: Instant) {
         for (key, wish) in &mut self.all {
-            if !wish.in_flight && wish.attempts == 0 && self.due.remove(&(wish.due, key.clone())) {
-                wish.due = now;
+            let old = (wish.due, key.clone());
+            if !wish.in_flight && wish.attempts == 0 && (self.due.remove(&old) || self.leisure.remove(&old)) {
+                (wish.due, wish.leisurely) = (now, false);
                 self.due.insert((now, key.clone()));
             }
         }
     }
 
-    fn wake(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+    fn wake(&self, leisure: bool) -> Option<Instant> {
+        let later = self.leisure.first().filter(|_| leisure);
+        self.due.first().into_iter().chain(later).map(|(due, _)| *due).min()
     }
 
     /// It is done, or will never be.
@@ -198,7 +217,7 @@ impl Wishes {
         }
         // More was wanted meanwhile.
         (wish.in_flight, wish.attempts, wish.due) = (false, 0, next);
-        self.due.insert((next, key.clone()));
+        self.queue(key.clone());
     }
 
     /// It failed; newer wishes go before those that were sent. Gives whether it is tried again.
@@ -220,7 +239,7 @@ impl Wishes {
             wish.wanted.entry(annotation).or_insert(value);
         }
         (wish.in_flight, wish.due) = (false, now + pause(wish.attempts));
-        self.due.insert((wish.due, key.clone()));
+        self.queue(key.clone());
         true
     }
 }
@@ -274,7 +293,20 @@ impl StatePatcher {
 
     /// Wants annotations on an object, or none (`None`). Of several wishes for the same annotation the last one counts.
     pub fn wish(&self, target: Target, annotations: impl IntoIterator<Item = (String, Option<String>)>) {
-        self.shared.wishes().add(target, annotations.into_iter().collect(), now() + self.window);
+        self.add(target, annotations.into_iter().collect(), false);
+    }
+
+    /// The same for what nobody waits for: it goes behind all other wishes, a few at a time.
+    pub fn wish_at_leisure(
+        &self,
+        target: Target,
+        annotations: impl IntoIterator<Item = (String, Option<String>)>,
+    ) {
+        self.add(target, annotations.into_iter().collect(), true);
+    }
+
+    fn add(&self, target: Target, annotations: Annotations, leisurely: bool) {
+        self.shared.wishes().add(target, annotations, now() + self.window, leisurely);
         self.shared.count();
         self.shared.changed.notify_one();
     }
@@ -300,14 +332,17 @@ struct Flight {
     sent: Annotations,
     result: Result<(), PatchError>,
     took: Duration,
+    leisurely: bool,
 }
 
 async fn run(shared: Arc<Shared>, writer: Arc<dyn AnnotationWriter>, options: PatchOptions) {
     let mut flights: JoinSet<Flight> = JoinSet::new();
     let random = RandomState::new();
+    let mut leisurely_flights = 0;
     loop {
         while flights.len() < options.concurrency.max(1) {
-            let Some((key, target, sent)) = shared.wishes().next(now()) else { break };
+            let next = shared.wishes().next(now(), leisurely_flights < LEISURE);
+            let Some((key, target, sent, leisurely)) = next else { break };
             if !(options.allowed)(&target) {
                 options.observer.patched(&target, "dropped", Duration::ZERO);
                 let mut wishes = shared.wishes();
@@ -316,6 +351,7 @@ async fn run(shared: Arc<Shared>, writer: Arc<dyn AnnotationWriter>, options: Pa
                 shared.count();
                 continue;
             }
+            leisurely_flights += usize::from(leisurely);
             let (writer, timeout) = (writer.clone(), options.timeout);
             flights.spawn(async move {
                 let began = now();
@@ -328,10 +364,11 @@ async fn run(shared: Arc<Shared>, writer: Arc<dyn AnnotationWriter>, options: Pa
                 };
                 let result = patch.await.unwrap_or_else(late);
                 let took = now().saturating_duration_since(began);
-                Flight { key, target, sent, result, took }
+                Flight { key, target, sent, result, took, leisurely }
             });
         }
-        let wake = if flights.len() < options.concurrency.max(1) { shared.wishes().wake() } else { None };
+        let room = flights.len() < options.concurrency.max(1);
+        let wake = if room { shared.wishes().wake(leisurely_flights < LEISURE) } else { None };
         let sleep = async {
             match wake {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -341,6 +378,7 @@ async fn run(shared: Arc<Shared>, writer: Arc<dyn AnnotationWriter>, options: Pa
         tokio::select! {
             Some(landed) = flights.join_next() => {
                 if let Ok(flight) = landed {
+                    leisurely_flights -= usize::from(flight.leisurely);
                     land(&shared, flight, &options, &random);
                     shared.count();
                 }
@@ -352,7 +390,7 @@ async fn run(shared: Arc<Shared>, writer: Arc<dyn AnnotationWriter>, options: Pa
 }
 
 fn land(shared: &Shared, flight: Flight, options: &PatchOptions, random: &RandomState) {
-    let Flight { key, target, sent, result, took } = flight;
+    let Flight { key, target, sent, result, took, .. } = flight;
     let what = || format!("{} {}/{}", target.resource.kind, target.namespace, target.name);
     let outcome = match result {
         Ok(()) => {
@@ -501,6 +539,31 @@ mod tests {
     fn temporary(retry_after: Option<u64>) -> Answer {
         let retry_after = retry_after.map(Duration::from_secs);
         Err(PatchError::Temporary { message: "busy".into(), retry_after })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_waits_for_goes_behind_and_a_few_at_a_time() {
+        let cluster = Arc::new(Cluster { slow: Duration::from_secs(1), ..Cluster::default() });
+        let patcher = StatePatcher::start(cluster.clone(), PatchOptions::default());
+        let wanted = || [("a".to_owned(), text("1"))];
+        for i in 0..100 {
+            patcher.wish_at_leisure(target(&format!("old-{i:02}")), wanted());
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(cluster.most.load(Ordering::Relaxed), LEISURE);
+        // One of those that wait is wanted now.
+        patcher.wish(target("old-99"), wanted());
+        for i in 0..11 {
+            patcher.wish(target(&format!("new-{i:02}")), wanted());
+        }
+        let before = cluster.patches.lock().unwrap().len();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let after = cluster.patches.lock().unwrap().clone();
+        let names: Vec<&str> = after[before..].iter().map(|(name, _)| name.as_str()).collect();
+        let urgent = |name: &&&str| name.starts_with("new") || **name == "old-99";
+        assert_eq!(names.iter().filter(urgent).count(), 12, "{names:?}");
+        assert_eq!(patcher.flush(Duration::from_secs(60)).await, 0);
+        assert_eq!(cluster.patches.lock().unwrap().len(), 111);
     }
 
     #[tokio::test(start_paused = true)]
