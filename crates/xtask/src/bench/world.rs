@@ -152,9 +152,10 @@ impl World {
             let url = format!("{}{path}?limit=500&continue={next}", self.url());
             let answer = self.plain.get(url).bearer_auth(self.server.token()).send().await?;
             let bytes = answer.error_for_status()?.bytes().await?;
-            // The token is at the beginning, in the list's metadata.
-            let start = String::from_utf8_lossy(bytes.get(..2048.min(bytes.len())).unwrap_or_default());
-            let token = start.split_once("\"continue\":\"").and_then(|(_, rest)| rest.split('"').next());
+            // The token is in the list's metadata, which comes after the items.
+            let end =
+                String::from_utf8_lossy(bytes.get(bytes.len().saturating_sub(2048)..).unwrap_or_default());
+            let token = end.rsplit_once("\"continue\":\"").and_then(|(_, rest)| rest.split('"').next());
             match token {
                 Some(token) if !token.is_empty() => token.clone_into(&mut next),
                 _ => return Ok(()),

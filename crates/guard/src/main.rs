@@ -1,6 +1,10 @@
-//! What `cargo xtask guard` counts the instructions of: one chore, a fixed number of times.
+//! What `cargo xtask guard` counts the instructions of: one chore, a fixed number of times. A crate of its own, so that
+//! little has to be built for it.
+
+use std::error::Error;
 
 use herald_expr::Program;
+use herald_outbox::{Access, Batch, Notice, ObjectRef, Outbox, Receipt, SqliteOutbox, StateEntry};
 use herald_template::Template;
 use herald_value::{Numbers, Value, limits::Limits, vector};
 
@@ -28,7 +32,7 @@ const TEMPLATES: [&str; 6] = [
     "{{.rollout.spec.strategy | toJson}}",
 ];
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let chore = std::env::args().nth(1).unwrap_or_default();
     let text = include_bytes!("../../../conformance/vectors/envs/canary.json");
     let env = vector::environment(text, Numbers::Kubernetes, Some("argocd"), NOW)?;
@@ -44,6 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for template in &templates {
         template.render_at(&env, limits, NOW, &mut out)?;
+    }
+    if chore == "enqueue" {
+        return enqueue();
     }
     for _ in 0..TIMES {
         match chore.as_str() {
@@ -75,4 +82,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
+}
+
+/// Notices into the state file and out of it, one after another: groups of whatever waits would be others each time.
+fn enqueue() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let outbox = SqliteOutbox::open(dir.path().join("state.db"), Access::Owner)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for number in 0..TIMES {
+            let name = format!("web-{}", number % 20);
+            let id = format!("{number:032}");
+            let notice = Notice {
+                id: id.clone(),
+                object: ObjectRef { namespace: "prod".into(), kind: "Rollout".into(), name, uid: "u".into() },
+                trigger: "on-rollout-completed".into(),
+                service: "slack".into(),
+                recipient: "deploys".into(),
+                created: NOW,
+                due_after: NOW,
+                payload: vec![b'x'; 1024],
+            };
+            let known = StateEntry { scope: "rollout".into(), key: id.clone(), value: vec![b'x'; 512] };
+            let batch = Batch { enqueue: vec![notice], put_state: vec![known], ..Batch::default() };
+            outbox.commit(batch).await?;
+            let receipt = Receipt { at: NOW, took: Default::default(), detail: String::new() };
+            outbox.delivered(&id, receipt).await?;
+        }
+        Ok(())
+    })
 }
