@@ -79,3 +79,42 @@ fn a_store_is_looked_at_with_and_without_its_directory() {
     assert!(whole.get("/rollouts/shop/payments").contains("on-rollout-aborted"));
     assert!(whole.get("/configuration").contains("Triggers"));
 }
+
+/// Whatever the API's description allows, and what it doesn't: no answer is a failure of the server.
+#[test]
+fn the_api_fails_at_nothing() {
+    let Some(schemathesis) = herald_testkit::installed::Tool::Schemathesis.installed() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart");
+    let manifests = manifests.to_str().unwrap();
+    let state = home.path().join("state.db");
+    let token = home.path().join("token");
+    std::fs::write(&token, "0123456789abcdef-token").unwrap();
+    let state = state.to_str().unwrap();
+    let run = ["run", manifests, "--once", "--state", state];
+    assert!(Command::new(env!("CARGO_BIN_EXE_herald")).args(run).output().unwrap().status.success());
+    for open in [true, false] {
+        // Once with a configuration, once before there is any.
+        let mut arguments = vec!["--state", state, "--ui-token-file", token.to_str().unwrap()];
+        arguments.extend(open.then_some(manifests));
+        let page = Served::start(&arguments);
+        let description = home.path().join("openapi.json");
+        let answer = page.get("/api/v1/openapi.json");
+        std::fs::write(&description, answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let output = Command::new(&schemathesis)
+            .arg("run")
+            .arg(&description)
+            .args(["--url", &format!("http://{}", page.address)])
+            .args(["--header", "Authorization: Bearer 0123456789abcdef-token"])
+            .args(["--checks", "not_a_server_error", "--max-examples", "40", "--seed", "1"])
+            // It never ends, as it should.
+            .args(["--exclude-path", "/api/v1/events", "--no-color"])
+            .current_dir(home.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}{err}");
+        assert!(said.contains("not_a_server_error") || said.contains("generated"), "{said}");
+    }
+}

@@ -36,6 +36,9 @@ pub enum Tool {
     Moto,
     /// A mail server made of `aiosmtpd`, with STARTTLS and passwords.
     Smtp,
+    /// Schemathesis, which asks an API everything that its description allows, and more. It is no server: see
+    /// [`Tool::installed`].
+    Schemathesis,
 }
 
 impl Tool {
@@ -44,6 +47,7 @@ impl Tool {
             Tool::Alertmanager => "alertmanager",
             Tool::Moto => "moto",
             Tool::Smtp => "aiosmtpd",
+            Tool::Schemathesis => "schemathesis",
         }
     }
 
@@ -53,6 +57,7 @@ impl Tool {
             Tool::Alertmanager => "usr/bin/prometheus-alertmanager",
             Tool::Moto => "bin/moto_server",
             Tool::Smtp => "bin/python",
+            Tool::Schemathesis => "bin/schemathesis",
         }
     }
 
@@ -71,6 +76,7 @@ impl Tool {
             }
             Tool::Moto => "python3 -m venv . && bin/pip install --quiet 'moto[server]==5.2.5'",
             Tool::Smtp => "python3 -m venv . && bin/pip install --quiet aiosmtpd==1.4.6",
+            Tool::Schemathesis => "python3 -m venv . && bin/pip install --quiet schemathesis==4.32.5",
         }
     }
 
@@ -103,21 +109,29 @@ impl Tool {
         Ok(program)
     }
 
-    /// Starts it; `None`, with a line about it, where it can't be installed.
+    /// Where it is, for one that is run; `None`, with a line about it, where it can't be installed.
     ///
     /// # Panics
-    /// If it doesn't start, or can't be installed although it is required.
-    pub async fn start(self) -> Option<Running> {
-        let program = match self.find() {
-            Ok(program) => program,
+    /// If it can't be installed although it is required.
+    pub fn installed(self) -> Option<PathBuf> {
+        match self.find() {
+            Ok(program) => Some(program),
             Err(why) => {
                 let line = format!("SKIPPED: no {}: {why}", self.name());
                 assert!(std::env::var_os("HERALD_TESTS_REQUIRED").is_none(), "{line}");
                 // Not by eprintln, whose output is shown for failed tests only.
                 let _ = writeln!(std::io::stderr(), "{line}");
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    /// Starts it; `None`, with a line about it, where it can't be installed.
+    ///
+    /// # Panics
+    /// If it doesn't start, or can't be installed although it is required.
+    pub async fn start(self) -> Option<Running> {
+        let program = self.installed()?;
         let home = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let log = File::create(home.path().join("log")).expect("a file");
@@ -147,6 +161,7 @@ impl Tool {
                 }
                 command.arg(home.path().join("smtp_server.py")).arg(home.path()).arg(port.to_string());
             }
+            Tool::Schemathesis => panic!("schemathesis is run, not started"),
         }
         let child = command
             .current_dir(home.path())
