@@ -355,3 +355,47 @@ fn a_page_for_everybody_needs_a_token() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("--ui-token-file"), "{told}");
 }
+
+/// A receiver that answers with the secret, an address that holds one, a template that prints one, logs that tell all: none of
+/// it is in the logs, and on disk only what a template itself puts into a message that has to be delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_written_to_disk_or_logged() {
+    let scene = Scene::new(3).await;
+    let answer = || Answer::status(400).body("no: Bearer s3cret-token is unknown, path-s3cret-99 too");
+    scene.sink.script([answer(), Answer::status(500).body("s3cret-token"), answer()]);
+    let text = configuration(&scene.sink.url("/hook/$place"))
+        .replace(
+            "stringData: {token: s3cret-token}",
+            "stringData: {token: s3cret-token, place: path-s3cret-99, pin: s3cret-in-bytes}",
+        )
+        .replace("{{.rollout.metadata.name}} ", "{{.rollout.metadata.name}} {{.secrets.pin}} ");
+    scene.write("config.yaml", &text);
+    let output =
+        herald(&scene.dir(), &scene.state()).args(["--once", "--loglevel", "trace"]).output().unwrap();
+    assert!(scene.sink.requests().iter().any(|request| request.url().contains("path-s3cret-99")));
+    let bytes = |text: &str| text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(" ");
+    let mut places =
+        vec![("standard error".to_owned(), output.stderr), ("standard output".to_owned(), output.stdout)];
+    for entry in std::fs::read_dir(scene.home.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+    assert!(places.iter().any(|(name, _)| name.ends_with("state.db")));
+    for (name, written) in places {
+        let written = String::from_utf8_lossy(&written);
+        let printed = bytes("s3cret-in-bytes");
+        let delivered = name.contains("state.db");
+        for secret in ["s3cret-token", "path-s3cret-99", "s3cret-in-bytes", "czNjcmV0", &printed] {
+            if delivered && secret == printed {
+                continue;
+            }
+            if let Some(at) = written.find(secret) {
+                let near: String =
+                    written[..at].chars().rev().take(300).collect::<String>().chars().rev().collect();
+                panic!("{secret} is in {name}, after {near}");
+            }
+        }
+    }
+}

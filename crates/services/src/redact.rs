@@ -88,6 +88,13 @@ mod tests {
         assert_eq!(redactor.clean("a s3cr+t x b"), "a *** b");
         assert_eq!(redactor.clean("k=s3cr%2Bt+x&abc"), "k=***&abc");
         assert_eq!(redactor.clean("line two"), "***");
+        // As `{{.secrets.token}}` prints it: bytes, in brackets.
+        assert_eq!(
+            redactor.clean("token [115 51 99 114] and [115 51 99 114 43 116 32 120]"),
+            "token [***] and [***]"
+        );
+        // Three numbers in a row stand in many texts.
+        assert_eq!(redactor.clean("[97 98 99]"), "[97 98 99]");
         assert_eq!(
             redactor.clean("POST https://hooks.example.com/services/T0/B0?sig=1"),
             "POST https://hooks.example.com/***"

@@ -2,10 +2,16 @@
 
 pub(crate) mod text;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use herald_core::explain::{Delivery, Explanation, Standing, To, follow};
+use herald_core::{
+    config::Config,
+    diagnostic::{Severity, codes},
+    explain::{Delivery, Explanation, Finding, Source, Standing, To, Verdict, follow},
+    notification::ServiceTypes as _,
+};
 use herald_outbox::{Access, Filter, HistoryEntry, Outbox, Outcome, SqliteOutbox};
+use herald_services::Registry;
 use herald_sources::ObjectKey;
 use jiff::Timestamp;
 
@@ -120,6 +126,7 @@ pub(crate) fn present(
     let Past { known, deliveries, decisions } = past;
     let assessed = assess(&configured.config, look, known, false, now)?;
     let mut explanation = assessed.explain(&configured.config, &configured.loading, &deliveries, now, true);
+    unreachable(&configured.config, &mut explanation);
     // An event is a moment; the decisions that were kept tell what became of the last one.
     for answer in
         explanation.answers.iter_mut().filter(|answer| answer.event.is_none() && answer.delivery.is_none())
@@ -162,4 +169,32 @@ pub(crate) fn earlier(past: Past, number: u64) -> Result<Explanation, Failure> {
     })?;
     follow(&mut explanation, &past.deliveries);
     Ok(explanation)
+}
+
+/// Recipients of annotations that a service can't deliver to, told before anything is due.
+fn unreachable(config: &Config, explanation: &mut Explanation) {
+    let registry = Registry::standard();
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for answer in &explanation.answers {
+        let Source::Annotation(key) = &answer.from else { continue };
+        let Some(service) = config.service(&answer.to.service) else { continue };
+        if !seen.insert((key, &answer.to.service, &answer.to.recipient)) {
+            continue;
+        }
+        let recipient = &answer.to.recipient;
+        if let Err(why) = registry.check_recipient(&service.service_type, &service.options, recipient) {
+            found.push(Finding {
+                severity: Severity::Warning.as_str().to_owned(),
+                code: codes::SUBSCRIPTION.to_owned(),
+                key: key.clone(),
+                message: format!("`{}` can't deliver to `{recipient}`: {why}", service.name),
+                hint: None,
+            });
+        }
+    }
+    if !found.is_empty() {
+        explanation.verdict = Verdict::Wrong;
+        explanation.findings.extend(found);
+    }
 }

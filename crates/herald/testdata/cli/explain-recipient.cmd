@@ -1,0 +1,5 @@
+explain
+explain-recipient.yaml
+--brief
+--config-map
+explain-recipient.yaml
