@@ -81,21 +81,9 @@ impl Fetch {
 
     /// What a Rollout's `workloadRef` names.
     pub(super) async fn workload(&self, rollout: &Value) -> Option<Value> {
-        let reference = rollout.path(&["spec", "workloadRef"]).filter(|reference| !reference.is_nil())?;
-        let kind = text(reference, &["kind"]);
-        let (group, version) = text(reference, &["apiVersion"])
-            .split_once('/')
-            .unwrap_or(("", text(reference, &["apiVersion"])));
-        let plural = match kind {
-            "Deployment" => "deployments",
-            "ReplicaSet" => "replicasets",
-            "StatefulSet" => "statefulsets",
-            "PodTemplate" => "podtemplates",
-            _ => return None,
-        };
-        let resource = Resource::new(group, version, plural, kind);
+        let (resource, name) = get::workload(rollout)?;
         let namespace = text(rollout, &["metadata", "namespace"]);
-        match self.one(&resource, namespace, text(reference, &["name"])).await {
+        match self.one(&resource, namespace, &name).await {
             Got::Object(object) => Some(prune::without_managers(&object)),
             Got::Gone => None,
             Got::Failed(why) => {

@@ -7,6 +7,7 @@
 mod baseline;
 mod commands;
 mod configuration;
+mod explain;
 mod faults;
 mod high_availability;
 mod installation;

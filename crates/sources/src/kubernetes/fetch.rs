@@ -1,10 +1,15 @@
 //! What commands ask a cluster for once: one Rollout and what belongs to it, or all objects of a few kinds.
 
+use std::time::Duration;
+
 use herald_value::Value;
 use kube::Client;
 
-use super::watch::Resource;
+use super::{get, watch::Resource};
 use crate::{Change, directory};
+
+/// No request takes longer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Objects that are asked for at a time.
 const PAGE: usize = 500;
@@ -24,15 +29,7 @@ pub enum FetchError {
         /// What was asked for.
         what: String,
         /// What the API server said.
-        error: Box<kube::Error>,
-    },
-    /// The answer is no object.
-    #[error("can't read {what}: the answer is no object: {message}")]
-    Answer {
-        /// What was asked for.
-        what: String,
-        /// What is wrong with it.
-        message: String,
+        error: String,
     },
 }
 
@@ -45,7 +42,7 @@ pub struct Fetched {
     pub problems: Vec<String>,
 }
 
-/// A Rollout with its ReplicaSets, AnalysisRuns, Experiments, Events and the Deployment that it refers to.
+/// A Rollout with its ReplicaSets, AnalysisRuns, Experiments, Events and the workload that it refers to.
 pub async fn rollout(client: &Client, namespace: &str, name: &str) -> Result<Fetched, FetchError> {
     check(namespace)?;
     check(name)?;
@@ -55,24 +52,24 @@ pub async fn rollout(client: &Client, namespace: &str, name: &str) -> Result<Fet
     let mut fetched = Fetched::default();
     let rollout = get(client, &format!("{argo}/rollouts/{name}"), "Rollout", &what).await?;
     let rollout = rollout.ok_or(FetchError::Missing(what))?;
-    let reference = |field: &str| rollout.path(&["spec", "workloadRef", field]).and_then(Value::as_str);
-    let workload = match (reference("kind"), reference("name")) {
-        (Some("Deployment"), Some(name)) => Some(format!("{apps}/deployments/{name}")),
-        _ => None,
-    };
+    let workload = get::workload(&rollout);
     fetched.add(&rollout);
     let events = format!(
         "/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.kind%3DRollout%2CinvolvedObject.name%3D{name}"
     );
-    let mut others = vec![
+    let others = [
         ("ReplicaSet", format!("{apps}/replicasets")),
         ("AnalysisRun", format!("{argo}/analysisruns")),
         ("Experiment", format!("{argo}/experiments")),
         ("Event", events),
     ];
-    others.extend(workload.map(|path| ("Deployment", path)));
     for (kind, path) in others {
         fetched.try_add(client, kind, &path).await;
+    }
+    if let Some((resource, name)) = workload {
+        check(&name)?;
+        let path = format!("{}/{name}", resource.path(Some(namespace)));
+        fetched.try_add(client, &resource.kind, &path).await;
     }
     Ok(fetched)
 }
@@ -148,15 +145,11 @@ fn check(name: &str) -> Result<(), FetchError> {
 
 /// An object, or a list of a kind.
 async fn get(client: &Client, path: &str, kind: &str, what: &str) -> Result<Option<Value>, FetchError> {
-    let answer = |message: String| FetchError::Answer { what: what.to_owned(), message };
-    let request = http::Request::get(path).body(Vec::new()).map_err(|error| answer(error.to_string()))?;
-    let text = match client.request_text(request).await {
-        Ok(text) => text,
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
-        Err(error) => return Err(FetchError::Api { what: what.to_owned(), error: Box::new(error) }),
-    };
-    let object = Value::from_json(text.as_bytes()).map_err(|error| answer(error.to_string()))?;
-    Ok(Some(named(object, kind)))
+    match get::ask(client, path, TIMEOUT).await {
+        Ok(object) => Ok(Some(named(object, kind))),
+        Err(None) => Ok(None),
+        Err(Some(error)) => Err(FetchError::Api { what: what.to_owned(), error }),
+    }
 }
 
 /// The items of a list don't say what they are.

@@ -21,7 +21,8 @@ pub enum Got {
     Failed(String),
 }
 
-async fn ask(client: &Client, path: &str, timeout: Duration) -> Result<Value, Option<String>> {
+/// An answer of the API server; `Err(None)` if there is no such thing.
+pub(super) async fn ask(client: &Client, path: &str, timeout: Duration) -> Result<Value, Option<String>> {
     let request = http::Request::get(path).body(Vec::new()).map_err(|e| Some(e.to_string()))?;
     let answer = tokio::time::timeout(timeout, client.request_text(request)).await;
     let text =
@@ -31,6 +32,21 @@ async fn ask(client: &Client, path: &str, timeout: Duration) -> Result<Value, Op
             _ => Some(error.to_string()),
         })?;
     decode(text.as_bytes(), Numbers::Kubernetes).map_err(|e| Some(format!("the answer is no JSON: {e}")))
+}
+
+/// What a Rollout's `workloadRef` names, if it is of a kind that has a pod template.
+pub fn workload(rollout: &Value) -> Option<(Resource, String)> {
+    let text = |field: &str| rollout.path(&["spec", "workloadRef", field]).and_then(Value::as_str);
+    let plural = match text("kind")? {
+        "Deployment" => "deployments",
+        "ReplicaSet" => "replicasets",
+        "StatefulSet" => "statefulsets",
+        "PodTemplate" => "podtemplates",
+        _ => return None,
+    };
+    let version = text("apiVersion").unwrap_or_default();
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    Some((Resource::new(group, version, plural, text("kind")?), text("name")?.to_owned()))
 }
 
 /// One object.
