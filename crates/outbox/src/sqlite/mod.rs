@@ -40,6 +40,16 @@ impl SqliteOutbox {
     /// Opens the file, making it if there is none (not for [`Access::ReadOnly`]).
     pub fn open(path: impl Into<PathBuf>, access: Access) -> Result<Self, OutboxError> {
         let path: Arc<Path> = path.into().into();
+        SqliteOutbox::open_at(path.clone(), access).map_err(|error| match error {
+            // What never was a database was never ours.
+            OutboxError::Damaged { path, .. } if !salvage::was_ours(&path) && !open::is_database(&path) => {
+                OutboxError::Foreign { path }
+            }
+            other => other,
+        })
+    }
+
+    fn open_at(path: Arc<Path>, access: Access) -> Result<Self, OutboxError> {
         let writer = match access {
             Access::ReadOnly => None,
             Access::Guest => Some(Worker::writer(open::writer(&path)?, None, path.clone())?),
@@ -55,6 +65,11 @@ impl SqliteOutbox {
                 }
                 let writer = match open::writer(&path) {
                     Err(OutboxError::Damaged { .. }) if !damaged && salvage::was_ours(&path) => {
+                        salvage::renew(&path)?;
+                        open::writer(&path)?
+                    }
+                    Ok(writer) if !damaged && !open::is_sound(&writer, &path) => {
+                        drop(writer);
                         salvage::renew(&path)?;
                         open::writer(&path)?
                     }

@@ -129,6 +129,26 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OutboxError> {
     Ok(connection)
 }
 
+/// Files up to this size are looked through at each start: that takes a fraction of a second.
+const LOOKED_THROUGH: u64 = 64 << 20;
+
+/// Whether a file of moderate size has no damage; larger ones are believed until something can't be read.
+pub(super) fn is_sound(connection: &Connection, path: &Path) -> bool {
+    let small = fs::metadata(path).is_ok_and(|metadata| metadata.len() <= LOOKED_THROUGH);
+    !small
+        || connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+            .is_ok_and(|found| found == "ok")
+}
+
+/// Whether a file begins as all databases of SQLite do.
+pub(super) fn is_database(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut start = [0; 16];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && &start == b"SQLite format 3\0"
+}
+
 /// Whether a file is ours, if there is one.
 pub(super) fn inspect(path: &Path) -> Result<(), OutboxError> {
     if !path.exists() {
