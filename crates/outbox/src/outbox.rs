@@ -133,6 +133,10 @@ pub trait Outbox: Send + Sync + 'static {
     async fn get_state(&self, scope: &str, key: &str) -> Result<Option<Vec<u8>>, OutboxError>;
     /// All state of a scope, by key: (key, value).
     async fn list_state(&self, scope: &str) -> Result<Vec<(String, Vec<u8>)>, OutboxError>;
+    /// The keys of a scope: of many thousands the values would fill the memory.
+    async fn state_keys(&self, scope: &str) -> Result<Vec<String>, OutboxError> {
+        Ok(self.list_state(scope).await?.into_iter().map(|(key, _)| key).collect())
+    }
 
     /// A remembered message, as JSON.
     async fn get_handle(&self, key: &HandleKey) -> Result<Option<String>, OutboxError>;

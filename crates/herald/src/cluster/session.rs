@@ -35,7 +35,7 @@ use crate::{
     operator::Health,
     pipeline::{
         configuration::{Active, Builder},
-        engine::{CURSOR, Engine, Known, SCOPE},
+        engine::{CURSOR, Engine, SCOPE},
         look::{Look, Past, text},
         report::Reporter,
     },
@@ -583,9 +583,7 @@ impl<'a> Session<'a> {
     async fn complete(&mut self) -> Result<(), OutboxError> {
         let mut missing = self.index.missing();
         if !self.synced {
-            for (_, value) in self.around.outbox.list_state(SCOPE).await? {
-                let Ok(known) = serde_json::from_slice::<Known>(&value) else { continue };
-                let name = format!("{}/{}", known.namespace, known.name);
+            for name in self.around.outbox.state_keys(SCOPE).await? {
                 if !self.index.contains(&name) {
                     missing.push(name);
                 }

@@ -226,6 +226,11 @@ impl Outbox for SqliteOutbox {
         self.read(&self.lister, move |db| rows::list_state(db, &scope)).await
     }
 
+    async fn state_keys(&self, scope: &str) -> Result<Vec<String>, OutboxError> {
+        let scope = scope.to_owned();
+        self.read(&self.lister, move |db| rows::state_keys(db, &scope)).await
+    }
+
     async fn get_handle(&self, key: &HandleKey) -> Result<Option<String>, OutboxError> {
         let key = key.clone();
         self.read(&self.reader, move |db| rows::get_handle(db, &key)).await

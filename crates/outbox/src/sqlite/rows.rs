@@ -329,6 +329,12 @@ pub(super) fn get_state(db: &Connection, scope: &str, key: &str) -> Result<Optio
         .optional()
 }
 
+pub(super) fn state_keys(db: &Connection, scope: &str) -> Result<Vec<String>> {
+    db.prepare_cached("SELECT key FROM state WHERE scope = ?1 ORDER BY key")?
+        .query_map([scope], |row| row.get(0))?
+        .collect()
+}
+
 pub(super) fn list_state(db: &Connection, scope: &str) -> Result<Vec<(String, Vec<u8>)>> {
     db.prepare_cached("SELECT key, value FROM state WHERE scope = ?1 ORDER BY key")?
         .query_map([scope], |row| Ok((row.get(0)?, row.get(1)?)))?
