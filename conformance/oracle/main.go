@@ -2,7 +2,9 @@
 //
 // It reads one case a line from standard input, {"id","kind":"template"|"expr","src","env"|"env_ref","nums","helpers"},
 // and writes one result a line, {"id","ok","out","out_b64","gotype","str","err","phase"}, in the same order.
-// The result's encoding is that of the conformance vectors. With -bench it times instead (see bench.go).
+// The result's encoding is that of the conformance vectors. With -bench it times instead (see bench.go). With -limit a case
+// that takes longer is answered by {"id","gave_up":true}, and the program ends with 3: nothing stops what still runs. The
+// rest is then asked of another process.
 package main
 
 import (
@@ -12,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 type testCase struct {
@@ -36,9 +39,15 @@ type result struct {
 	Phase  string          `json:"phase,omitempty"`
 }
 
+type gaveUp struct {
+	ID     string `json:"id"`
+	GaveUp bool   `json:"gave_up"`
+}
+
 func main() {
 	envDir := flag.String("env-dir", ".", "folder below which env_ref is resolved")
 	bench := flag.Bool("bench", false, "time compiling and running each case instead of printing its result")
+	limit := flag.Duration("limit", 0, "how long a case may take; 0 is for ever")
 	flag.Parse()
 
 	input := bufio.NewScanner(os.Stdin)
@@ -63,7 +72,12 @@ func main() {
 		if *bench {
 			answer = measure(c, env)
 		} else {
-			answer = evaluate(c, env)
+			answer = evaluateWithin(*limit, c, env)
+		}
+		if answer == nil {
+			_ = encoder.Encode(gaveUp{ID: c.ID, GaveUp: true})
+			output.Flush()
+			os.Exit(3)
 		}
 		if err := encoder.Encode(answer); err != nil {
 			fmt.Fprintln(os.Stderr, "oracle:", err)
@@ -73,6 +87,23 @@ func main() {
 	if err := input.Err(); err != nil {
 		fmt.Fprintln(os.Stderr, "oracle:", err)
 		os.Exit(2)
+	}
+}
+
+// evaluateWithin gives nothing if the case takes too long.
+func evaluateWithin(limit time.Duration, c testCase, env map[string]any) any {
+	if limit == 0 {
+		return evaluate(c, env)
+	}
+	done := make(chan result, 1)
+	go func() { done <- evaluate(c, env) }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case answer := <-done:
+		return answer
+	case <-timer.C:
+		return nil
 	}
 }
 

@@ -160,6 +160,10 @@ pub trait Object: Send + Sync + fmt::Debug {
     fn member(&self, name: &str) -> Option<Value>;
     /// Calls a method; `None` if there is no such method.
     fn call(&self, name: &str, args: &[Value]) -> Option<Result<Value, CallError>>;
+    /// Its fields where it is a pointer to a struct: what `%d` and other verbs that are not for text print.
+    fn fields(&self) -> Option<Vec<Value>> {
+        None
+    }
     /// Lets a function find the concrete type behind its argument.
     fn as_any(&self) -> &dyn std::any::Any;
 }

@@ -25,7 +25,7 @@ pub(crate) fn run(count: u64, seed: u64, show: usize, only: Option<Kind>) -> Res
     let mut different = 0_usize;
     for kind in [Kind::Template, Kind::Expr].into_iter().filter(|kind| only.is_none_or(|only| only == *kind))
     {
-        let mut succeeded = 0_u64;
+        let (mut succeeded, mut gave_up) = (0_u64, 0_u64);
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         let mut done = 0;
         while done < count {
@@ -57,6 +57,11 @@ pub(crate) fn run(count: u64, seed: u64, show: usize, only: Option<Kind>) -> Res
             let answers = oracle::ask(&env_dir, &questions, false)?;
             let mut environments = Environments::new(&env_dir);
             for (question, answer) in questions.iter().zip(answers) {
+                if oracle::gave_up(&answer) {
+                    gave_up += 1;
+                    println!("{} the originals gave up: {}", question["id"], question["src"]);
+                    continue;
+                }
                 let mut case = question.clone();
                 case.extend(answer);
                 let case: Case = serde_json::from_value(Json::Object(case))?;
@@ -80,7 +85,8 @@ pub(crate) fn run(count: u64, seed: u64, show: usize, only: Option<Kind>) -> Res
             done += batch;
         }
         println!(
-            "{}: {count} cases, {succeeded} of them successful, kinds of difference: {}",
+            "{}: {count} cases, {succeeded} of them successful, {gave_up} without an answer of the originals, kinds of \
+             difference: {}",
             kind.name(),
             kinds.len()
         );

@@ -1,5 +1,7 @@
 //! Regular expressions with the rules of RE2, as Go has them.
 
+use std::{cell::RefCell, rc::Rc};
+
 use herald_value::{CallError, Value, re2};
 use regex::bytes::{Captures, Regex};
 
@@ -37,17 +39,57 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 /// The expression in the first argument.
-fn compiled(call: &mut Call<'_>) -> Result<Regex> {
+fn compiled(call: &mut Call<'_>) -> Result<Rc<Regex>> {
     let size = call.meter.limits().regex_bytes;
     let source = call.text(0).into_owned();
     // Compiling takes time and memory that grow with the source, matching with the text.
     call.meter.step((source.len() as u64 + 1).saturating_mul(16))?;
     call.meter.step(call.bytes(1).len() as u64 / 8)?;
-    re2::compile(&source, size).map_err(|refused| match refused {
+    if let Some(regex) = known(&source) {
+        return Ok(regex);
+    }
+    // Small ones are kept. The limit is asked anew for others.
+    match re2::compile(&source, size.min(MOST_KEPT_BYTES)) {
+        Ok(regex) => Ok(keep(source, Rc::new(regex))),
+        Err(re2::Refused::TooLarge) => {
+            re2::compile(&source, size).map(Rc::new).map_err(|refused| refusal(refused, &source, size))
+        }
+        Err(refused) => Err(refusal(refused, &source, size)),
+    }
+}
+
+fn refusal(refused: re2::Refused, source: &str, size: usize) -> CallError {
+    match refused {
         re2::Refused::Invalid(why) => CallError::new(format!("error parsing regexp: {why}: `{source}`")),
         re2::Refused::TooLarge => CallError::over_limit(format!(
             "the regular expression `{source}` compiles to more than {size} bytes"
         )),
+    }
+}
+
+/// So many expressions are kept, of so many bytes at most.
+const MOST_KEPT: usize = 16;
+const MOST_KEPT_BYTES: usize = 128 * 1024;
+
+thread_local! {
+    /// What was compiled last, latest first, with its source. Templates give the same few expressions for every object,
+    /// and compiling takes a thousand times as long as matching.
+    static KEPT: RefCell<Vec<(String, Rc<Regex>)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn keep(source: String, regex: Rc<Regex>) -> Rc<Regex> {
+    KEPT.with_borrow_mut(|kept| {
+        kept.truncate(MOST_KEPT - 1);
+        kept.insert(0, (source, regex.clone()));
+    });
+    regex
+}
+
+fn known(source: &str) -> Option<Rc<Regex>> {
+    KEPT.with_borrow_mut(|kept| {
+        let at = kept.iter().position(|(known, _)| known == source)?;
+        kept.get_mut(..=at)?.rotate_right(1);
+        kept.first().map(|(_, regex)| regex.clone())
     })
 }
 

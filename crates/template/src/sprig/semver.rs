@@ -181,6 +181,19 @@ impl Object for Version {
         self.text()
     }
 
+    fn fields(&self) -> Option<Vec<Value>> {
+        let uint = |n: u64| Value::Int(n as i64, IntKind::Uint64);
+        let text = |text: &String| Value::str(text.as_str());
+        Some(vec![
+            uint(self.major),
+            uint(self.minor),
+            uint(self.patch),
+            text(&self.pre),
+            text(&self.metadata),
+            text(&self.original),
+        ])
+    }
+
     fn member(&self, name: &str) -> Option<Value> {
         let uint = |n: u64| Value::Int(n as i64, IntKind::Uint64);
         let object = |v: Version| Value::Object(std::sync::Arc::new(v));

@@ -178,7 +178,7 @@ impl<'o> Printer<'o> {
                 }
                 self.raw(if self.flags.sharp_v { b"}" } else { b"]" });
             }
-            Value::Time(time) if self.flags.sharp_v => self.text(time.to_string().as_bytes()),
+            Value::Time(time) if self.flags.sharp_v => self.raw(super::times::time_source(time).as_bytes()),
             Value::Time(time) if self.stringable(verb) => {
                 self.string(value, time.to_string().as_bytes(), verb)
             }
@@ -198,7 +198,17 @@ impl<'o> Printer<'o> {
                     let text = object.print();
                     self.string(value, text.as_bytes(), verb);
                 }
-                None => self.bad_verb(value, verb),
+                None => match object.fields() {
+                    Some(fields) if verb != 'p' => {
+                        self.raw(b"&{");
+                        for (i, field) in fields.iter().enumerate() {
+                            self.separator(i);
+                            self.value(field, verb);
+                        }
+                        self.raw(b"}");
+                    }
+                    _ => self.bad_verb(value, verb),
+                },
             },
         }
     }

@@ -1,7 +1,29 @@
 //! Times under verbs that are not for text.
 
 use super::printer::{ADDRESS, Printer};
-use crate::{IntKind, Value, time::Time};
+use crate::{
+    IntKind, Value,
+    time::{self, Time, Zone},
+};
+
+/// A time as Go source, which is what `%#v` prints.
+pub(super) fn time_source(time: &Time) -> String {
+    let fields = time.fields();
+    let zone = match &time.zone {
+        Zone::Utc => "time.UTC".to_owned(),
+        zone => format!("time.Location({:?})", zone.name()),
+    };
+    format!(
+        "time.Date({}, time.{}, {}, {}, {}, {}, {}, {zone})",
+        fields.year,
+        time::month_name(fields.month),
+        fields.day,
+        fields.hour,
+        fields.minute,
+        fields.second,
+        time.nanosecond()
+    )
+}
 
 impl Printer<'_> {
     /// Under a verb that is not for text a time is the struct that Go keeps it in.
