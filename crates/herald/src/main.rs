@@ -14,6 +14,7 @@ mod operator;
 mod output;
 mod pipeline;
 mod scene;
+mod settings;
 mod shadow;
 mod simulation;
 mod store;
@@ -25,12 +26,18 @@ mod ui;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
     // Whoever makes the first TLS connection finds a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = cli::Cli::parse();
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = match settings::parse(&words) {
+        Ok(Ok(cli)) => cli,
+        Ok(Err(error)) => error.exit(),
+        Err(failure) => {
+            eprintln!("{}", failure.message);
+            return ExitCode::from(failure.code.number());
+        }
+    };
     cli.logging.start();
     let compat = cli.compat_exit_codes;
     match cli.run() {

@@ -31,6 +31,9 @@ pub(crate) struct RunArgs {
     /// Process what is in the directory, deliver, and exit; with 1 if anything failed
     #[arg(long, requires = "dir")]
     once: bool,
+    /// A YAML file with flags by their names, such as `qps: 20`; the command line and the environment go before it
+    #[arg(long, value_name = "FILE", env = "HERALD_CONFIG")]
+    config: Option<PathBuf>,
     /// The state file [default: below $XDG_STATE_HOME/herald, by the directory's path or the context's name]
     #[arg(long, value_name = "FILE", env = "HERALD_STATE")]
     state: Option<PathBuf>,
