@@ -40,7 +40,7 @@ async fn begun(bench: &mut Bench) -> Vec<String> {
 #[tokio::test]
 async fn no_more_at_a_time_than_allowed_for_a_service_and_in_all() {
     for (in_all, per_service, expected) in
-        [(64, 2, [2, 2]), (3, 2, [2, 1]), (1, 16, [1, 0]), (64, 16, [10, 10])]
+        [(64, 2, [2, 2]), (4, 2, [2, 1]), (1, 16, [1, 0]), (64, 16, [10, 10])]
     {
         let mut bench = Bench::new(&[]);
         let mut notices: Vec<_> =
@@ -56,6 +56,27 @@ async fn no_more_at_a_time_than_allowed_for_a_service_and_in_all() {
         assert_eq!([count("a"), count("b")], expected, "{in_all} in all, {per_service} for a service");
         running.abort();
     }
+}
+
+#[tokio::test]
+async fn services_that_hang_leave_a_place_however_many_they_are() {
+    let mut bench = Bench::new(&[]);
+    // Eight services that never answer, each with more to deliver than it may at a time.
+    let mut notices: Vec<_> = (0..160)
+        .map(|n| at_service(&format!("hang{n}"), &format!("o{n}"), &format!("sick{}", n % 8)))
+        .collect();
+    bench.enqueue(std::mem::take(&mut notices)).await;
+    let policy = ServicePolicy { concurrency: 16, ..ServicePolicy::default() };
+    let options = CourierOptions { concurrency: 64, ..CourierOptions::default() };
+    let (_stop, running) = bench.run(options.with_policy(policy));
+    let held = begun(&mut bench).await.len();
+    assert!((40..64).contains(&held), "{held} of 64 places are held");
+    // The healthy one goes on, one after another if need be.
+    bench.enqueue((0..20).map(|n| at_service(&format!("well{n}"), "w", "well")).collect()).await;
+    for n in 0..20 {
+        assert_eq!(bench.next(Duration::from_millis(10)).await.0, format!("well{n}"));
+    }
+    running.abort();
 }
 
 #[tokio::test]

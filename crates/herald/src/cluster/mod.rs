@@ -18,6 +18,7 @@ mod visitors;
 use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
+use herald_core::config::ConfigInput;
 use herald_outbox::{Clock, Courier, CourierOptions, HandleCache, Outbox, SystemClock};
 use herald_services::http::Range;
 use herald_sources::kubernetes::{
@@ -34,7 +35,7 @@ use crate::{
     cluster_events,
     election::{ElectionArgs, Part, Patches, Scope},
     failure::{Failure, Outcome},
-    input::{self, ConfigArgs},
+    input::ConfigArgs,
     operator::{Health, MetricsArgs, Requests},
     pipeline::{
         configuration::{Active, Builder},
@@ -179,7 +180,8 @@ pub(crate) async fn run(
     let traces = Traces::from_env(&metrics);
     let builder = Builder::new(Box::new(DurableHandles(handles.clone())))
         .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())), &args.self_service_allow);
-    let empty = builder.build(&input::base_input(), None, &Reporter::quiet());
+    // Not even the catalog: nothing is decided before the ConfigMap was read.
+    let empty = builder.build(&ConfigInput::default(), None, &Reporter::quiet());
     let health = Health::new(reporter.clone(), metrics.clone(), traces.clone());
     health.serve(&[options.healthz_port, options.metrics_port]).await?;
     health.count_dead_letters(outbox.clone());

@@ -84,7 +84,8 @@ impl Observer for () {}
 /// What the courier is told at its start.
 #[derive(Clone)]
 pub struct CourierOptions {
-    /// Deliveries at a time, all services together.
+    /// Deliveries at a time, all services together. No service holds more of them than it leaves to others, so that
+    /// those that hang can't take all, with attempts that last minutes.
     pub concurrency: usize,
     /// No attempt takes longer.
     pub attempt_timeout: Duration,
@@ -102,7 +103,7 @@ impl Default for CourierOptions {
     fn default() -> Self {
         let policies: Policies = Arc::new(|_: &str| ServicePolicy::default());
         CourierOptions {
-            concurrency: 64,
+            concurrency: 512,
             attempt_timeout: Duration::from_secs(120),
             grace: Duration::from_secs(20),
             poll: Duration::from_secs(2),

@@ -134,6 +134,8 @@ pub(crate) struct Plan {
     policies: Policies,
     concurrency: usize,
     in_flight: usize,
+    /// Services that hold as many places as are left; they join again when any delivery ends.
+    crowded: Vec<Arc<str>>,
     lanes: HashMap<LaneKey, Lane>,
     services: HashMap<Arc<str>, Service>,
     turn: VecDeque<Arc<str>>,
@@ -147,6 +149,7 @@ impl Plan {
             policies,
             concurrency: concurrency.max(1),
             in_flight: 0,
+            crowded: Vec::new(),
             lanes: HashMap::new(),
             services: HashMap::new(),
             turn: VecDeque::new(),
@@ -330,6 +333,11 @@ impl Plan {
             if service.in_flight >= service.policy.concurrency.max(1) {
                 continue; // joins again when one of its deliveries ends
             }
+            // Not more than are left: then services that hang never take the last places, however many they are.
+            if service.in_flight >= self.concurrency - self.in_flight {
+                self.crowded.push(name);
+                continue;
+            }
             match service.breaker.permission(now) {
                 Permission::Go => {}
                 Permission::Later => continue, // joins again when the probe is back
@@ -444,6 +452,9 @@ impl Plan {
     /// It is written down: the lane may go on, or is left alone for the rest of this plan's life.
     pub(crate) fn settled(&mut self, queued: &Queued, verdict: Verdict, leave: bool, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        for name in std::mem::take(&mut self.crowded) {
+            self.join_turn(&name);
+        }
         let name: Arc<str> = queued.lane.service().into();
         if let Some(service) = self.services.get_mut(&name) {
             service.in_flight = service.in_flight.saturating_sub(1);
