@@ -187,23 +187,28 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         return None;
     }
     let allowed = (name.chars().count() / 4).clamp(1, 3);
+    let name: Vec<char> = name.to_lowercase().chars().collect();
     known
         .into_iter()
         .filter(|candidate| candidate.len() <= 200)
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|candidate| Some((distance(&name, candidate, allowed)?, candidate)))
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters must be changed, added, removed or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.to_lowercase().chars().collect();
+/// How many characters must be changed, added, removed or swapped with their neighbour, if it is not more than allowed.
+/// Configurations may have thousands of names, so what is too far away is left early.
+fn distance(a: &[char], b: &str, allowed: usize) -> Option<usize> {
     let b: Vec<char> = b.to_lowercase().chars().collect();
+    if a.len().abs_diff(b.len()) > allowed {
+        return None;
+    }
     let mut older: Vec<usize> = Vec::new();
     let mut old: Vec<usize> = (0..=b.len()).collect();
+    let mut least = 0;
     for (i, from) in a.iter().enumerate() {
         let mut row = vec![i + 1];
+        let mut least_here = i + 1;
         for (j, to) in b.iter().enumerate() {
             let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
             let mut best = at(&old, j) + usize::from(from != to);
@@ -212,10 +217,16 @@ fn distance(a: &str, b: &str) -> usize {
                 best = best.min(at(&older, j - 1) + 1);
             }
             row.push(best);
+            least_here = least_here.min(best);
         }
+        // A swap reaches back over one row, so both must be too far.
+        if least > allowed && least_here > allowed {
+            return None;
+        }
+        least = least_here;
         older = std::mem::replace(&mut old, row);
     }
-    old.last().copied().unwrap_or(0)
+    old.last().copied().filter(|distance| *distance <= allowed)
 }
 
 #[cfg(test)]
@@ -260,6 +271,15 @@ mod tests {
         assert_eq!(nearest("slcak", known), Some("slack"));
         assert_eq!(nearest("slak", known), Some("slack"));
         assert_eq!(nearest("email", known), None);
-        assert_eq!((distance("kitten", "sitting"), distance("", "ab"), distance("ab", "")), (3, 2, 2));
+        // A swap at the end, where a row before it is already too far.
+        assert_eq!(nearest("ba", ["ab"]), Some("ab"));
+        assert_eq!(nearest("badcfehg", ["abcdefgh"]), None);
+        assert_eq!(nearest("abcdefhg", ["abcdefgh"]), Some("abcdefgh"));
+        let far = |a: &str, b, allowed| distance(&a.chars().collect::<Vec<_>>(), b, allowed);
+        assert_eq!(
+            (far("kitten", "sitting", 3), far("", "ab", 3), far("ab", "", 3)),
+            (Some(3), Some(2), Some(2))
+        );
+        assert_eq!((far("kitten", "sitting", 2), far("", "ab", 1), far("ab", "ba", 0)), (None, None, None));
     }
 }

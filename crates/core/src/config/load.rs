@@ -589,6 +589,8 @@ impl<'a> Loader<'a> {
     /// What only the whole configuration can tell: names that lead nowhere.
     fn cross_check(&mut self) {
         let mut told = Vec::new();
+        let mut hints = MOST_HINTS;
+        let mut services: BTreeMap<&ServiceName, (String, Option<String>)> = BTreeMap::new();
         for trigger in self.parts.triggers.values() {
             for condition in &trigger.conditions {
                 for name in condition.send.iter().chain(&condition.resolve) {
@@ -602,7 +604,8 @@ impl<'a> Loader<'a> {
                     } else {
                         format!("there is no template `{name}`, so this condition sends nothing")
                     };
-                    let hint = nearest(name.as_str(), self.parts.templates.keys().map(TemplateName::as_str))
+                    let known = self.parts.templates.keys().map(TemplateName::as_str);
+                    let hint = if take(&mut hints) { nearest(name.as_str(), known) } else { None }
                         .map(|near| format!("did you mean `{near}`?"));
                     let at = self.place(&key, name.as_str(), condition.at);
                     told.push((
@@ -622,7 +625,8 @@ impl<'a> Loader<'a> {
             for name in subscription.triggers.iter().flatten() {
                 if !self.parts.triggers.contains_key(name) {
                     let message = format!("there is no trigger `{name}`");
-                    let hint = nearest(name.as_str(), self.parts.triggers.keys().map(TriggerName::as_str))
+                    let known = self.parts.triggers.keys().map(TriggerName::as_str);
+                    let hint = if take(&mut hints) { nearest(name.as_str(), known) } else { None }
                         .map(|near| format!("did you mean `{near}`?"));
                     let key = "subscriptions".to_owned();
                     let at = self.place(&key, name.as_str(), subscription.at);
@@ -632,7 +636,11 @@ impl<'a> Loader<'a> {
             for destination in &subscription.destinations {
                 let service = &destination.service;
                 if !self.parts.services.contains_key(service) {
-                    let (message, hint) = unknown_service(&self.parts, service);
+                    let parts = &self.parts;
+                    let (message, hint) = services
+                        .entry(service)
+                        .or_insert_with(|| unknown_service(parts, service, take(&mut hints)))
+                        .clone();
                     let key = "subscriptions".to_owned();
                     let at = self.place(&key, &destination.to_string(), subscription.at);
                     told.push((Layer::ConfigMap, key, &source, codes::UNKNOWN_SERVICE, message, hint, at));
@@ -657,7 +665,8 @@ impl<'a> Loader<'a> {
             .collect();
         for (key, names) in defaults {
             for name in names.iter().filter(|name| !self.parts.triggers.contains_key(*name)) {
-                let hint = nearest(name.as_str(), self.parts.triggers.keys().map(TriggerName::as_str))
+                let known = self.parts.triggers.keys().map(TriggerName::as_str);
+                let hint = if take(&mut hints) { nearest(name.as_str(), known) } else { None }
                     .map(|near| format!("did you mean `{near}`?"));
                 let message = format!("there is no trigger `{name}`");
                 let at = self.place(&key, name.as_str(), Position::default());
@@ -682,8 +691,24 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// What to say about a service that a subscription names and that can't be used.
-pub(crate) fn unknown_service(parts: &Parts, service: &ServiceName) -> (String, Option<String>) {
+/// A look for names that are alike takes time with the number of known ones, so there are not as many as unknown ones.
+const MOST_HINTS: usize = 200;
+/// More names than this are no help in a sentence.
+const MOST_NAMES: usize = 20;
+
+/// Takes one from what is left.
+fn take(left: &mut usize) -> bool {
+    let any = *left > 0;
+    *left = left.saturating_sub(1);
+    any
+}
+
+/// What to say about a service that a subscription names and that can't be used; with names that are alike, if wanted.
+pub(crate) fn unknown_service(
+    parts: &Parts,
+    service: &ServiceName,
+    advise: bool,
+) -> (String, Option<String>) {
     let configures = |key: &&String| {
         let rest = key.strip_prefix("service.");
         rest.is_some_and(|rest| rest.rsplit('.').next() == Some(service.as_str()))
@@ -693,6 +718,7 @@ pub(crate) fn unknown_service(parts: &Parts, service: &ServiceName) -> (String, 
             format!("the service `{service}` can't be used, as `{key}` is wrong"),
             Some(format!("see what is said about `{key}`")),
         ),
+        None if !advise => (format!("there is no service `{service}`"), None),
         None => {
             let near = nearest(service.as_str(), parts.services.keys().map(ServiceName::as_str));
             let hint = match near {
@@ -704,6 +730,10 @@ pub(crate) fn unknown_service(parts: &Parts, service: &ServiceName) -> (String, 
                         [] => format!(
                             "configure it with the key `service.{service}` or `service.<type>.{service}`"
                         ),
+                        own if own.len() > MOST_NAMES => {
+                            let first: Vec<&str> = own.iter().copied().take(MOST_NAMES).collect();
+                            format!("configured are {} and {} more", first.join(", "), own.len() - MOST_NAMES)
+                        }
                         own => format!("configured are {}", own.join(", ")),
                     }
                 }

@@ -300,7 +300,7 @@ impl Config {
 
     /// What to say about a service that there is not, or not in a usable form, and what to do about it.
     pub fn unknown_service(&self, service: &ServiceName) -> (String, Option<String>) {
-        load::unknown_service(&self.parts, service)
+        load::unknown_service(&self.parts, service, true)
     }
 
     /// All service instances, by name.
