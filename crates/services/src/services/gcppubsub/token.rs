@@ -281,8 +281,12 @@ mod tests {
         let operator = Access::new(|_| None, None, String::new(), false);
         assert_eq!(operator.token(&http, now).await.unwrap(), "m");
         assert_eq!(operator.project(&http).await.unwrap(), "p2");
-        let tenant = Access::new(|_| None, None, "/etc/passwd".into(), true);
-        assert_eq!(tenant.token(&http, now).await.unwrap_err().reason, Reason::Misconfigured);
+        for file in ["", "/etc/passwd"] {
+            let tenant = Access::new(|_| None, None, file.into(), true);
+            let error = tenant.token(&http, now).await.unwrap_err();
+            assert_eq!(error.reason, Reason::Misconfigured);
+            assert!(error.to_string().contains("key is required"), "{error}");
+        }
         let requests = recorder.requests();
         assert_eq!(requests.len(), 2);
         assert!(requests.iter().all(|request| request.header("metadata-flavor") == Some("Google")));
