@@ -14,6 +14,7 @@ use serde_json::Value;
 
 /// Pages whose blocks of this language have a test of their own.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("docs/cluster.md", "yaml"),  // a file of flags
     ("docs/delivery.md", "yaml"), // delivery_page.rs
     ("docs/testing.md", "yaml"),  // suite.rs
 ];
