@@ -18,9 +18,12 @@ const MARKS: (&str, &str) =
 pub(crate) struct Figures(Vec<(String, f64)>);
 
 impl Figures {
-    /// Adds one.
+    /// Adds one. What could not be measured, such as the latency of what never arrived, is left out: JSON has no word
+    /// for it.
     pub(crate) fn put(&mut self, name: &str, value: f64) {
-        self.0.push((name.to_owned(), value));
+        if value.is_finite() {
+            self.0.push((name.to_owned(), value));
+        }
     }
 
     /// One by its name.
