@@ -121,6 +121,32 @@ pub(crate) enum Set {
     Strs(Vec<Str>),
 }
 
+/// Up to so many elements are compared one after another; beyond that they are sorted.
+const FEW: usize = 8;
+
+impl Set {
+    /// The same elements, as [`Set::has_text`] and [`Set::has_int`] look for them.
+    pub(crate) fn sorted(&self) -> Set {
+        let mut set = self.clone();
+        match &mut set {
+            Set::Ints(all) => all.sort_unstable(),
+            Set::Strs(all) => all.sort_unstable(),
+        }
+        set
+    }
+
+    /// Whether a text is one of the elements.
+    #[inline]
+    pub(crate) fn has_text(all: &[Str], text: &Str) -> bool {
+        if all.len() <= FEW { all.contains(text) } else { all.binary_search(text).is_ok() }
+    }
+
+    /// Whether a number is one of the elements.
+    pub(crate) fn has_int(all: &[i64], number: i64) -> bool {
+        if all.len() <= FEW { all.contains(&number) } else { all.binary_search(&number).is_ok() }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Nil,

@@ -2,8 +2,6 @@
 
 mod loops;
 
-use std::sync::Arc;
-
 use herald_value::{Hint, IntKind, Str, Value};
 use regex::bytes::Regex;
 
@@ -43,8 +41,11 @@ pub(crate) enum Op {
     InSet(u32),
     MatchesConst(u32),
     Jump(u32),
-    JumpIfTrue(u32),
-    JumpIfFalse(u32),
+    /// Jumps if the value on the stack is true, else takes it off.
+    TrueOrPop(u32),
+    FalseOrPop(u32),
+    /// Takes the value off the stack, and jumps if it is false.
+    PopJumpIfFalse(u32),
     JumpIfNil(u32),
     JumpIfNotNil(u32),
     Slice,
@@ -57,11 +58,16 @@ pub(crate) enum Op {
     Begin,
     End,
     JumpIfEnd(u32),
+    /// Goes to the next element, and jumps.
     Next(u32),
+    /// Goes to the next element, and jumps if there is one.
+    Again(u32),
     ToLast,
     JumpIfBefore(u32),
     Previous(u32),
     Item,
+    /// A field of the element; then the place of the element itself.
+    ItemKey(u32, u32),
     Index,
     Acc,
     SetAcc,
@@ -100,7 +106,7 @@ pub(crate) struct Code {
     pub(crate) consts: Vec<Value>,
     pub(crate) keys: Vec<(Str, Hint)>,
     pub(crate) paths: Vec<Path>,
-    pub(crate) sets: Vec<Arc<Set>>,
+    pub(crate) sets: Vec<Set>,
     pub(crate) patterns: Vec<Regex>,
     pub(crate) variables: usize,
 }
@@ -149,8 +155,9 @@ impl Compiler<'_> {
         let here = self.here();
         if let Some(
             Op::Jump(to)
-            | Op::JumpIfTrue(to)
-            | Op::JumpIfFalse(to)
+            | Op::TrueOrPop(to)
+            | Op::FalseOrPop(to)
+            | Op::PopJumpIfFalse(to)
             | Op::JumpIfNil(to)
             | Op::JumpIfNotNil(to)
             | Op::JumpIfEnd(to)
@@ -221,6 +228,13 @@ impl Compiler<'_> {
                     self.code.paths.push(path);
                     let index = self.code.paths.len() as u32 - 1;
                     self.emit(id, Op::Path(index));
+                    return Ok(());
+                }
+                if let (Node::Pointer(Pointer::Item), Node::Str(name), false) =
+                    (ast.node(*base), ast.node(*property), *optional)
+                {
+                    let key = self.key(name);
+                    self.emit(id, Op::ItemKey(key, ast.place(*base)));
                     return Ok(());
                 }
                 self.node(*base)?;
@@ -298,12 +312,10 @@ impl Compiler<'_> {
             }
             Node::If { cond, yes, no } => {
                 self.node(*cond)?;
-                let otherwise = self.emit(*cond, Op::JumpIfFalse(0));
-                self.emit(id, Op::Pop);
+                let otherwise = self.emit(*cond, Op::PopJumpIfFalse(0));
                 self.node(*yes)?;
                 let end = self.emit(id, Op::Jump(0));
                 self.patch(otherwise);
-                self.emit(id, Op::Pop);
                 self.node(*no)?;
                 self.patch(end);
             }
@@ -387,12 +399,14 @@ impl Compiler<'_> {
             match op {
                 BinaryOp::Or | BinaryOp::And | BinaryOp::Coalesce => {
                     let jump = match op {
-                        BinaryOp::Or => Op::JumpIfTrue(0),
-                        BinaryOp::And => Op::JumpIfFalse(0),
-                        _ => Op::JumpIfNotNil(0),
+                        BinaryOp::Or => self.emit(id, Op::TrueOrPop(0)),
+                        BinaryOp::And => self.emit(id, Op::FalseOrPop(0)),
+                        _ => {
+                            let jump = self.emit(id, Op::JumpIfNotNil(0));
+                            self.emit(id, Op::Pop);
+                            jump
+                        }
                     };
-                    let jump = self.emit(id, jump);
-                    self.emit(id, Op::Pop);
                     self.node(right)?;
                     self.patch(jump);
                     continue;
@@ -414,7 +428,7 @@ impl Compiler<'_> {
                 }
                 BinaryOp::In => {
                     if let Node::Set(set) = ast.node(right) {
-                        self.code.sets.push(set.clone());
+                        self.code.sets.push(set.sorted());
                         let index = self.code.sets.len() as u32 - 1;
                         self.emit(id, Op::InSet(index));
                         continue;

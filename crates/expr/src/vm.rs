@@ -2,7 +2,7 @@
 
 mod loops;
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use herald_value::{CallError, Elem, Hint, List, Map, Str, Value, limits::Meter};
 use jiff::Timestamp;
@@ -49,6 +49,25 @@ impl<'a> Slot<'a> {
         }
     }
 
+    /// A field that is borrowed where this is.
+    #[inline]
+    fn field(self, key: &Str, hint: &Hint, meter: &mut Meter) -> Result<Slot<'a>> {
+        match &self {
+            Slot::Ref(Value::Map(map)) => match hint.lookup(map, key) {
+                Some(found) => return Ok(Slot::Ref(found)),
+                None if map.elem() == Elem::Any => return Ok(Slot::Ref(&Value::Nil)),
+                None => {}
+            },
+            Slot::Own(Value::Map(map)) => {
+                if let Some(found) = hint.lookup(map, key) {
+                    return Ok(Slot::Own(found.clone()));
+                }
+            }
+            _ => {}
+        }
+        self.fetch(&Value::Str(key.clone()), meter)
+    }
+
     /// A member that is borrowed where this is.
     fn fetch(self, key: &Value, meter: &mut Meter) -> Result<Slot<'a>> {
         match self {
@@ -73,10 +92,13 @@ pub(crate) struct Machine<'a> {
     vars: &'a Value,
     meter: Meter,
     now: Option<Timestamp>,
-    /// What lies on top of `stack`, if it isn't there: most conditions never need more than this one place, and so no
+    /// What lies on top of `stack`, if it isn't there: most conditions never need more than these two places, and so no
     /// memory of their own.
     top: Option<Slot<'a>>,
+    second: Option<Slot<'a>>,
     stack: Vec<Slot<'a>>,
+    /// The innermost loop, and those around it.
+    scope: Option<Scope<'a>>,
     scopes: Vec<Scope<'a>>,
     variables: Vec<Slot<'a>>,
     elements: u64,
@@ -94,7 +116,9 @@ impl<'a> Machine<'a> {
             meter,
             now,
             top: None,
+            second: None,
             stack: Vec::new(),
+            scope: None,
             scopes: Vec::new(),
             variables: vec![Slot::Own(Value::Nil); code.variables],
             elements: 0,
@@ -118,7 +142,9 @@ impl<'a> Machine<'a> {
 
     #[inline(always)]
     fn push_slot(&mut self, slot: Slot<'a>) {
-        if let Some(below) = self.top.replace(slot) {
+        if let Some(below) = self.top.replace(slot)
+            && let Some(below) = self.second.replace(below)
+        {
             self.stack.push(below);
         }
     }
@@ -130,7 +156,7 @@ impl<'a> Machine<'a> {
 
     #[inline(always)]
     fn pop(&mut self) -> Slot<'a> {
-        match self.top.take() {
+        match self.top.take().or_else(|| self.second.take()) {
             Some(slot) => slot,
             None => self.stack.pop().unwrap_or(Slot::Own(Value::Nil)),
         }
@@ -138,7 +164,8 @@ impl<'a> Machine<'a> {
 
     #[inline(always)]
     fn top(&self) -> &Value {
-        self.top.as_ref().or_else(|| self.stack.last()).map_or(&Value::Nil, Slot::get)
+        let top = self.top.as_ref().or(self.second.as_ref());
+        top.or_else(|| self.stack.last()).map_or(&Value::Nil, Slot::get)
     }
 
     fn grow(&mut self, count: usize) -> Result<()> {
@@ -155,9 +182,8 @@ impl<'a> Machine<'a> {
         if count == 0 {
             return Vec::new();
         }
-        if let Some(top) = self.top.take() {
-            self.stack.push(top);
-        }
+        self.stack.extend(self.second.take());
+        self.stack.extend(self.top.take());
         let from = self.stack.len().saturating_sub(count);
         self.stack.drain(from..).map(Slot::into_value).collect()
     }
@@ -204,16 +230,34 @@ impl<'a> Machine<'a> {
             Op::Key(i) => {
                 let Some((key, hint)) = code.keys.get(i as usize) else { return Ok(()) };
                 let base = self.pop();
-                let slot = match &base {
-                    Slot::Ref(Value::Map(map)) => hint.lookup(map, key).map(Slot::Ref),
-                    Slot::Own(Value::Map(map)) => hint.lookup(map, key).cloned().map(Slot::Own),
-                    _ => None,
-                };
-                let slot = match slot {
-                    Some(slot) => slot,
-                    None => base.fetch(&Value::Str(key.clone()), &mut self.meter)?,
-                };
+                let slot = base.field(key, hint, &mut self.meter)?;
                 self.push_slot(slot);
+            }
+            Op::ItemKey(key, place) => {
+                let Some((key, hint)) = code.keys.get(key as usize) else { return Ok(()) };
+                let item = match self.scope()?.item() {
+                    Ok(item) => item,
+                    Err(error) => {
+                        self.place = Some(place);
+                        return Err(error);
+                    }
+                };
+                let slot = item.field(key, hint, &mut self.meter)?;
+                self.push_slot(slot);
+            }
+            Op::JumpIfEnd(to) => {
+                let scope = self.scope()?;
+                if scope.index >= scope.len {
+                    *ip = to as usize;
+                }
+            }
+            Op::Again(to) => {
+                self.meter.step(1)?;
+                let scope = self.scope()?;
+                scope.index += 1;
+                if scope.index < scope.len {
+                    *ip = to as usize;
+                }
             }
             Op::Not => {
                 let value = !boolean(self.pop().get())?;
@@ -297,11 +341,13 @@ impl<'a> Machine<'a> {
             }
             Op::InSet(i) => {
                 let needle = self.pop();
-                let found = match (code.sets.get(i as usize).map(Arc::as_ref), needle.get()) {
-                    (Some(Set::Strs(set)), Value::Str(text)) => set.contains(text),
-                    (Some(Set::Strs(set)), Value::Nil) => set.iter().any(Str::is_empty),
-                    (Some(Set::Ints(set)), Value::Int(n, herald_value::IntKind::Int)) => set.contains(n),
-                    (Some(Set::Ints(set)), Value::Nil) => set.contains(&0),
+                let found = match (code.sets.get(i as usize), needle.get()) {
+                    (Some(Set::Strs(set)), Value::Str(text)) => Set::has_text(set, text),
+                    (Some(Set::Strs(set)), Value::Nil) => set.first().is_some_and(Str::is_empty),
+                    (Some(Set::Ints(set)), Value::Int(n, herald_value::IntKind::Int)) => {
+                        Set::has_int(set, *n)
+                    }
+                    (Some(Set::Ints(set)), Value::Nil) => Set::has_int(set, 0),
                     (Some(Set::Strs(_)), other) => {
                         return fail(format!("in a list of strings there is no {}", ops::type_name(other)));
                     }
@@ -324,13 +370,16 @@ impl<'a> Machine<'a> {
                 self.push(Value::Bool(found));
             }
             Op::Jump(to) => *ip = to as usize,
-            Op::JumpIfTrue(to) => {
-                if boolean(self.top())? {
-                    *ip = to as usize;
-                }
-            }
-            Op::JumpIfFalse(to) => {
-                if !boolean(self.top())? {
+            Op::TrueOrPop(to) => match boolean(self.top())? {
+                true => *ip = to as usize,
+                false => drop(self.pop()),
+            },
+            Op::FalseOrPop(to) => match boolean(self.top())? {
+                true => drop(self.pop()),
+                false => *ip = to as usize,
+            },
+            Op::PopJumpIfFalse(to) => {
+                if !boolean(self.pop().get())? {
                     *ip = to as usize;
                 }
             }
@@ -368,8 +417,8 @@ impl<'a> Machine<'a> {
                 };
                 let value = match count {
                     1 => {
-                        let arg = self.pop().into_value();
-                        self.call(callee.get(), &[arg], near)?
+                        let arg = self.pop();
+                        self.call(callee.get(), slice::from_ref(arg.get()), near)?
                     }
                     _ => {
                         let args = self.take(count as usize);
@@ -383,8 +432,8 @@ impl<'a> Machine<'a> {
                 let base = self.pop();
                 let value = match count {
                     1 => {
-                        let arg = self.pop().into_value();
-                        self.call_key(base, key, hint, &[arg])?
+                        let arg = self.pop();
+                        self.call_key(base, key, hint, slice::from_ref(arg.get()))?
                     }
                     _ => {
                         let args = self.take(count as usize);
@@ -397,8 +446,13 @@ impl<'a> Machine<'a> {
                 let now = self.now;
                 let value = match count {
                     1 => {
-                        let arg = self.pop().into_value();
-                        functions::call(builtin, &[arg], &mut self.meter, now)?
+                        let arg = self.pop();
+                        functions::call(builtin, slice::from_ref(arg.get()), &mut self.meter, now)?
+                    }
+                    2 => {
+                        let second = self.pop().into_value();
+                        let both = [self.pop().into_value(), second];
+                        functions::call(builtin, &both, &mut self.meter, now)?
                     }
                     _ => {
                         let args = self.take(count as usize);

@@ -4,7 +4,7 @@ use std::{borrow::Borrow, borrow::Cow, fmt, sync::Arc};
 
 /// A Go string: shared, immutable bytes. Go strings need not be UTF-8 (`b64dec` and `trunc` make others),
 /// so text is only lent out where the bytes are.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Eq, PartialOrd, Ord, Hash)]
 pub struct Str(Arc<[u8]>);
 
 impl Str {
@@ -46,6 +46,28 @@ pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
         out.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
     }
     Cow::Owned(out)
+}
+
+impl PartialEq for Str {
+    #[inline]
+    fn eq(&self, other: &Str) -> bool {
+        same(&self.0, &other.0)
+    }
+}
+
+/// Whether two texts are equal. Names of fields are short, and calling a function costs more than comparing them: two
+/// words, which overlap where the text is shorter than both, are enough.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        17.. => a == b,
+        8.. => a.first_chunk::<8>() == b.first_chunk::<8>() && a.last_chunk::<8>() == b.last_chunk::<8>(),
+        4.. => a.first_chunk::<4>() == b.first_chunk::<4>() && a.last_chunk::<4>() == b.last_chunk::<4>(),
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
+    }
 }
 
 impl Default for Str {
@@ -122,7 +144,21 @@ impl From<Arc<[u8]>> for Str {
 
 #[cfg(test)]
 mod tests {
-    use super::lossy;
+    use super::{lossy, same};
+
+    #[test]
+    fn texts_differ_in_any_byte() {
+        for length in 0..40 {
+            let text: Vec<u8> = (0..length).map(|n| b'a' + n % 26).collect();
+            assert!(same(&text, &text.clone()), "{length}");
+            assert!(!same(&text, &[&text[..], b"x"].concat()), "{length}");
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other[at] ^= 1;
+                assert!(!same(&text, &other), "{length}, {at}");
+            }
+        }
+    }
 
     #[test]
     fn each_bad_byte_is_replaced_by_itself() {

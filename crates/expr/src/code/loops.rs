@@ -14,20 +14,16 @@ impl Compiler<'_> {
         let begin = self.here();
         let end = self.emit(id, Op::JumpIfEnd(0));
         body(self)?;
-        self.emit(id, Op::Next(begin));
+        self.emit(id, Op::Again(begin + 1));
         self.patch(end);
         Ok(())
     }
 
     /// Runs `body` where the value on the stack is true; takes that value off.
     fn when(&mut self, id: Id, body: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let no = self.emit(id, Op::JumpIfFalse(0));
-        self.emit(id, Op::Pop);
+        let no = self.emit(id, Op::PopJumpIfFalse(0));
         body(self)?;
-        let end = self.emit(id, Op::Jump(0));
         self.patch(no);
-        self.emit(id, Op::Pop);
-        self.patch(end);
         Ok(())
     }
 
@@ -55,9 +51,8 @@ impl Compiler<'_> {
                     if *name == Builtin::NoneOf {
                         this.emit(id, Op::Not);
                     }
-                    let jump = if *name == Builtin::Any { Op::JumpIfTrue(0) } else { Op::JumpIfFalse(0) };
+                    let jump = if *name == Builtin::Any { Op::TrueOrPop(0) } else { Op::FalseOrPop(0) };
                     stop = this.emit(id, jump);
-                    this.emit(id, Op::Pop);
                     Ok(())
                 })?;
                 self.constant(id, Value::Bool(*name != Builtin::Any));
@@ -124,16 +119,14 @@ impl Compiler<'_> {
                 let begin = self.here();
                 let end = self.emit(id, if backward { Op::JumpIfBefore(0) } else { Op::JumpIfEnd(0) });
                 test(self)?;
-                let no = self.emit(id, Op::JumpIfFalse(0));
-                self.emit(id, Op::Pop);
+                let no = self.emit(id, Op::PopJumpIfFalse(0));
                 match name {
                     Builtin::Find | Builtin::FindLast => self.element(id, extra.map)?,
                     _ => drop(self.emit(id, Op::Index)),
                 }
                 let found = self.emit(id, Op::Jump(0));
                 self.patch(no);
-                self.emit(id, Op::Pop);
-                self.emit(id, if backward { Op::Previous(begin) } else { Op::Next(begin) });
+                self.emit(id, if backward { Op::Previous(begin) } else { Op::Again(begin + 1) });
                 self.patch(end);
                 if extra.throws {
                     self.emit(id, Op::Throw(0));

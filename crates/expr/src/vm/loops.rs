@@ -15,10 +15,16 @@ use crate::{
 /// A loop that is open.
 pub(super) struct Scope<'a> {
     items: Slot<'a>,
-    len: i64,
-    index: i64,
+    pub(super) len: i64,
+    pub(super) index: i64,
     count: i64,
     acc: Slot<'a>,
+    kept: Option<Box<Kept>>,
+}
+
+/// What grouping and sorting keep; the other loops need none of it.
+#[derive(Default)]
+struct Kept {
     groups: Vec<(Value, Vec<Value>)>,
     known: HashMap<Vec<u8>, usize>,
     sortable: Vec<(Value, Value)>,
@@ -35,20 +41,14 @@ impl<'a> Scope<'a> {
             Value::Bytes(bytes) => bytes.len(),
             other => return fail(format!("needs a list, found {}", ops::type_name(other))),
         };
-        Ok(Scope {
-            items,
-            len: len as i64,
-            index: 0,
-            count: 0,
-            acc: Slot::Own(Value::Nil),
-            groups: Vec::new(),
-            known: HashMap::new(),
-            sortable: Vec::new(),
-            descending: false,
-        })
+        Ok(Scope { items, len: len as i64, index: 0, count: 0, acc: Slot::Own(Value::Nil), kept: None })
     }
 
-    fn item(&self) -> Result<Slot<'a>> {
+    fn kept(&mut self) -> &mut Kept {
+        self.kept.get_or_insert_default()
+    }
+
+    pub(super) fn item(&self) -> Result<Slot<'a>> {
         let at = usize::try_from(self.index).unwrap_or(usize::MAX);
         let found = match &self.items {
             Slot::Ref(Value::List(list)) => list.items().get(at).map(Slot::Ref),
@@ -67,12 +67,19 @@ impl<'a> Scope<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn scope(&mut self) -> Result<&mut Scope<'a>> {
-        self.scopes.last_mut().ok_or_else(|| CallError::new("no loop is open"))
+    #[inline]
+    pub(super) fn scope(&mut self) -> Result<&mut Scope<'a>> {
+        self.scope.as_mut().ok_or_else(|| CallError::new("no loop is open"))
+    }
+
+    /// Ends the innermost loop.
+    fn close(&mut self) -> Option<Scope<'a>> {
+        let around = self.scopes.pop();
+        std::mem::replace(&mut self.scope, around)
     }
 
     fn collect(&mut self, count: usize) -> Result<()> {
-        self.scopes.pop();
+        self.close();
         self.array(count)
     }
 
@@ -80,15 +87,10 @@ impl<'a> Machine<'a> {
         match op {
             Op::Begin => {
                 let items = self.pop();
-                self.scopes.push(Scope::new(items)?);
+                let around = self.scope.replace(Scope::new(items)?);
+                self.scopes.extend(around);
             }
-            Op::End => drop(self.scopes.pop()),
-            Op::JumpIfEnd(to) => {
-                let scope = self.scope()?;
-                if scope.index >= scope.len {
-                    *ip = to as usize;
-                }
-            }
+            Op::End => drop(self.close()),
             Op::Next(to) => {
                 self.meter.step(1)?;
                 self.scope()?.index += 1;
@@ -150,9 +152,10 @@ impl<'a> Machine<'a> {
             }
             Op::GroupBy => self.group()?,
             Op::Groups => {
-                if let Some(scope) = self.scopes.pop() {
-                    let mut entries = Vec::with_capacity(scope.groups.len());
-                    for (key, items) in scope.groups {
+                if let Some(scope) = self.close() {
+                    let groups = scope.kept.unwrap_or_default().groups;
+                    let mut entries = Vec::with_capacity(groups.len());
+                    for (key, items) in groups {
                         entries.push((key, Value::list(items)?));
                     }
                     self.push(Value::AnyMap(Arc::new(AnyMap::new(Elem::List, entries)?)));
@@ -161,18 +164,19 @@ impl<'a> Machine<'a> {
             Op::SortOrder => {
                 let order = self.pop();
                 let descending = functions::descending(order.get())?;
-                self.scope()?.descending = descending;
+                self.scope()?.kept().descending = descending;
             }
             Op::SortBy => {
                 let key = self.pop().into_value();
                 self.meter.grow(48)?;
                 let scope = self.scope()?;
                 let item = scope.item()?.into_value();
-                scope.sortable.push((key, item));
+                scope.kept().sortable.push((key, item));
             }
             Op::Sorted => {
-                if let Some(scope) = self.scopes.pop() {
-                    let items = functions::sort_by(scope.sortable, scope.descending, &mut self.meter)?;
+                if let Some(scope) = self.close() {
+                    let kept = scope.kept.unwrap_or_default();
+                    let items = functions::sort_by(kept.sortable, kept.descending, &mut self.meter)?;
                     self.grow(items.len())?;
                     self.push(Value::list(items)?);
                 }
@@ -188,11 +192,12 @@ impl<'a> Machine<'a> {
         self.meter.grow(48)?;
         let scope = self.scope()?;
         let item = scope.item()?.into_value();
-        let code = functions::key_code(&key, scope.groups.len());
-        let at = *scope.known.entry(code).or_insert(scope.groups.len());
-        match scope.groups.get_mut(at) {
+        let kept = scope.kept();
+        let code = functions::key_code(&key, kept.groups.len());
+        let at = *kept.known.entry(code).or_insert(kept.groups.len());
+        match kept.groups.get_mut(at) {
             Some((_, items)) => items.push(item),
-            None => scope.groups.push((key, vec![item])),
+            None => kept.groups.push((key, vec![item])),
         }
         Ok(())
     }

@@ -87,6 +87,18 @@ fn int_arg(args: &[Value], at: usize) -> Result<i64> {
 }
 
 fn of_time(time: &Time, name: &str, args: &[Value]) -> Result<Value> {
+    // What conditions are mostly made of, and what needs no calendar.
+    Ok(match name {
+        "Add" => time.add(duration_arg(args)?)?.into(),
+        "Sub" => Value::Duration(time.sub(time_arg(args)?)),
+        "After" => Value::Bool(time.at > time_arg(args)?.at),
+        "Before" => Value::Bool(time.at < time_arg(args)?.at),
+        "Equal" => Value::Bool(time.at == time_arg(args)?.at),
+        _ => return of_date(time, name, args),
+    })
+}
+
+fn of_date(time: &Time, name: &str, args: &[Value]) -> Result<Value> {
     let fields = time.fields();
     Ok(match name {
         "Year" => Value::int(fields.year),
@@ -120,11 +132,6 @@ fn of_time(time: &Time, name: &str, args: &[Value]) -> Result<Value> {
                 "can't call method/function \"{name}\" with {count} results"
             )));
         }
-        "Add" => time.add(duration_arg(args)?)?.into(),
-        "Sub" => Value::Duration(time.sub(time_arg(args)?)),
-        "After" => Value::Bool(time.at > time_arg(args)?.at),
-        "Before" => Value::Bool(time.at < time_arg(args)?.at),
-        "Equal" => Value::Bool(time.at == time_arg(args)?.at),
         "Compare" => Value::int(match time.at.cmp(&time_arg(args)?.at) {
             Ordering::Less => -1,
             Ordering::Equal => 0,

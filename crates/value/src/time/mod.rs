@@ -204,7 +204,7 @@ impl Time {
 
     /// Seconds since the Unix epoch, rounded down.
     pub fn unix_seconds(&self) -> i64 {
-        i64::try_from(self.unix_nanos().div_euclid(NANOS)).unwrap_or_default()
+        self.at.as_second() - i64::from(self.at.subsec_nanosecond() < 0)
     }
 
     /// Nanoseconds since the Unix epoch.
@@ -214,7 +214,7 @@ impl Time {
 
     /// Nanoseconds within the second.
     pub fn nanosecond(&self) -> i64 {
-        i64::try_from(self.unix_nanos().rem_euclid(NANOS)).unwrap_or_default()
+        i64::from(self.at.subsec_nanosecond()).rem_euclid(1_000_000_000)
     }
 
     /// The calendar and clock fields in the time's zone.
@@ -293,6 +293,12 @@ fn out_of_range() -> CallError {
 }
 
 fn instant(nanos: i128) -> Result<Timestamp, CallError> {
+    // Dividing 128 bits takes ten times as long, and few times are more than 292 years from the epoch.
+    if let Ok(nanos) = i64::try_from(nanos)
+        && let Ok(at) = Timestamp::new(nanos / 1_000_000_000, (nanos % 1_000_000_000) as i32)
+    {
+        return Ok(at);
+    }
     Timestamp::from_nanosecond(nanos).map_err(|_| out_of_range())
 }
 
