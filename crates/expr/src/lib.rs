@@ -165,6 +165,9 @@ impl Program {
     }
 
     fn execute(&self, vars: &Value, limits: Limits, now: Option<Timestamp>) -> Result<Value, ExprError> {
+        if let Some(value) = vm::at_once(&self.inner.code, vars) {
+            return Ok(value);
+        }
         let machine = vm::Machine::new(&self.inner.code, vars, Meter::new(limits), now);
         machine.run().map_err(|failure| {
             let message = failure.error.message;

@@ -47,11 +47,17 @@ pub(crate) fn to_int(value: &Value) -> Result<i64> {
     }
 }
 
+#[inline(always)]
 pub(crate) fn boolean(value: &Value) -> Result<bool> {
     match value {
         Value::Bool(b) => Ok(*b),
-        other => fail(format!("expected a bool, found {}", type_name(other))),
+        other => no_bool(other),
     }
+}
+
+#[cold]
+fn no_bool(value: &Value) -> Result<bool> {
+    fail(format!("expected a bool, found {}", type_name(value)))
 }
 
 pub(crate) fn type_name(value: &Value) -> String {

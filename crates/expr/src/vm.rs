@@ -96,13 +96,20 @@ pub(crate) struct Machine<'a> {
     /// memory of their own.
     top: Option<Slot<'a>>,
     second: Option<Slot<'a>>,
-    stack: Vec<Slot<'a>>,
-    /// The innermost loop, and those around it.
+    /// The innermost loop.
     scope: Option<Scope<'a>>,
-    scopes: Vec<Scope<'a>>,
-    variables: Vec<Slot<'a>>,
     elements: u64,
     place: Option<u32>,
+    rest: Option<Box<Rest<'a>>>,
+}
+
+/// What few conditions need.
+#[derive(Default)]
+struct Rest<'a> {
+    stack: Vec<Slot<'a>>,
+    /// The loops around the innermost one.
+    scopes: Vec<Scope<'a>>,
+    variables: Vec<Slot<'a>>,
     hint: Option<String>,
     /// The pattern that was compiled last while running.
     pattern: Option<(Str, Regex)>,
@@ -117,15 +124,16 @@ impl<'a> Machine<'a> {
             now,
             top: None,
             second: None,
-            stack: Vec::new(),
             scope: None,
-            scopes: Vec::new(),
-            variables: vec![Slot::Own(Value::Nil); code.variables],
             elements: 0,
             place: None,
-            hint: None,
-            pattern: None,
+            rest: None,
         }
+    }
+
+    #[inline]
+    fn rest(&mut self) -> &mut Rest<'a> {
+        self.rest.get_or_insert_default()
     }
 
     pub(crate) fn run(mut self) -> std::result::Result<Value, Failure> {
@@ -134,7 +142,8 @@ impl<'a> Machine<'a> {
             ip += 1;
             if let Err(error) = self.step(*op, &mut ip) {
                 let place = self.code.places.get(ip - 1).copied().unwrap_or(0);
-                return Err(Failure { error, place: self.place.unwrap_or(place), hint: self.hint });
+                let hint = self.rest.and_then(|rest| rest.hint);
+                return Err(Failure { error, place: self.place.unwrap_or(place), hint });
             }
         }
         Ok(self.pop().into_value())
@@ -145,7 +154,7 @@ impl<'a> Machine<'a> {
         if let Some(below) = self.top.replace(slot)
             && let Some(below) = self.second.replace(below)
         {
-            self.stack.push(below);
+            self.rest().stack.push(below);
         }
     }
 
@@ -158,14 +167,14 @@ impl<'a> Machine<'a> {
     fn pop(&mut self) -> Slot<'a> {
         match self.top.take().or_else(|| self.second.take()) {
             Some(slot) => slot,
-            None => self.stack.pop().unwrap_or(Slot::Own(Value::Nil)),
+            None => self.rest().stack.pop().unwrap_or(Slot::Own(Value::Nil)),
         }
     }
 
     #[inline(always)]
     fn top(&self) -> &Value {
         let top = self.top.as_ref().or(self.second.as_ref());
-        top.or_else(|| self.stack.last()).map_or(&Value::Nil, Slot::get)
+        top.or_else(|| self.rest.as_ref()?.stack.last()).map_or(&Value::Nil, Slot::get)
     }
 
     fn grow(&mut self, count: usize) -> Result<()> {
@@ -182,10 +191,11 @@ impl<'a> Machine<'a> {
         if count == 0 {
             return Vec::new();
         }
-        self.stack.extend(self.second.take());
-        self.stack.extend(self.top.take());
-        let from = self.stack.len().saturating_sub(count);
-        self.stack.drain(from..).map(Slot::into_value).collect()
+        let upper = [self.second.take(), self.top.take()];
+        let stack = &mut self.rest().stack;
+        stack.extend(upper.into_iter().flatten());
+        let from = stack.len().saturating_sub(count);
+        stack.drain(from..).map(Slot::into_value).collect()
     }
 
     fn array(&mut self, count: usize) -> Result<()> {
@@ -212,12 +222,17 @@ impl<'a> Machine<'a> {
             }
             Op::Env => self.push_slot(Slot::Ref(self.vars)),
             Op::Var(i) => {
-                let slot = self.variables.get(i as usize).cloned().unwrap_or(Slot::Own(Value::Nil));
+                let variable = self.rest.as_ref().and_then(|rest| rest.variables.get(i as usize));
+                let slot = variable.cloned().unwrap_or(Slot::Own(Value::Nil));
                 self.push_slot(slot);
             }
             Op::Store(i) => {
                 let slot = self.pop();
-                if let Some(variable) = self.variables.get_mut(i as usize) {
+                let variables = &mut self.rest().variables;
+                if variables.len() < code.variables {
+                    variables.resize(code.variables, Slot::Own(Value::Nil));
+                }
+                if let Some(variable) = variables.get_mut(i as usize) {
                     *variable = slot;
                 }
             }
@@ -235,6 +250,14 @@ impl<'a> Machine<'a> {
             }
             Op::ItemKey(key, place) => {
                 let Some((key, hint)) = code.keys.get(key as usize) else { return Ok(()) };
+                let found = match self.scope.as_ref().and_then(Scope::borrowed) {
+                    Some(Value::Map(map)) => hint.lookup(map, key),
+                    _ => None,
+                };
+                if let Some(found) = found {
+                    self.push_slot(Slot::Ref(found));
+                    return Ok(());
+                }
                 let item = match self.scope()?.item() {
                     Ok(item) => item,
                     Err(error) => {
@@ -480,7 +503,7 @@ impl<'a> Machine<'a> {
             (_, Value::Str(pattern)) => pattern,
             (_, other) => return fail(format!("matches needs a string, found {}", ops::type_name(other))),
         };
-        let regex = match self.pattern.take() {
+        let regex = match self.rest().pattern.take() {
             Some((known, regex)) if known == *pattern => regex,
             _ => {
                 self.meter.step(PATTERN_STEPS)?;
@@ -492,7 +515,7 @@ impl<'a> Machine<'a> {
             Value::Bytes(bytes) => self.search(&regex, bytes)?,
             other => return fail(format!("matches needs a string, found {}", ops::type_name(other))),
         };
-        self.pattern = Some((pattern.clone(), regex));
+        self.rest().pattern = Some((pattern.clone(), regex));
         Ok(Value::Bool(found))
     }
 
@@ -504,22 +527,10 @@ impl<'a> Machine<'a> {
     #[inline]
     fn path(&mut self, path: Option<&'a Path>) -> Result<Slot<'a>> {
         let Some(path) = path else { return Ok(Slot::Own(Value::Nil)) };
-        let mut value = self.vars;
-        for (i, ((key, place), hint)) in path.keys.iter().zip(&path.hints).enumerate() {
-            match value {
-                Value::Map(map) => match hint.lookup(map, key) {
-                    Some(found) => value = found,
-                    None if map.elem() == Elem::Any => value = &Value::Nil,
-                    None => return self.slow_path(value, path, i),
-                },
-                _ if i == 0 => value = &Value::Nil,
-                _ => {
-                    self.place = Some(*place);
-                    return self.slow_path(value, path, i);
-                }
-            }
+        match along(path, self.vars) {
+            Ok(value) => Ok(Slot::Ref(value)),
+            Err((value, at)) => self.slow_path(value, path, at),
         }
-        Ok(Slot::Ref(value))
     }
 
     /// The rest of a chain below a value that is no ordinary map.
@@ -529,7 +540,8 @@ impl<'a> Machine<'a> {
         for (i, (key, place)) in path.keys.iter().enumerate().skip(from) {
             self.place = Some(*place);
             if slot.get().is_nil() {
-                self.hint = path.keys.get(..i).and_then(|keys| advice::missing(self.vars, keys));
+                let hint = path.keys.get(..i).and_then(|keys| advice::missing(self.vars, keys));
+                self.rest().hint = hint;
             }
             slot = slot.fetch(&Value::Str(key.clone()), &mut self.meter)?;
         }
@@ -598,12 +610,70 @@ impl<'a> Machine<'a> {
                 (func.body)(args)
             }
             Value::Nil => {
-                self.hint = near.map(|near| format!("did you mean `{near}`?"));
+                self.rest().hint = near.map(|near| format!("did you mean `{near}`?"));
                 fail("there is no such function".into())
             }
             other => fail(format!("cannot call a {}", other.go_type())),
         }
     }
+}
+
+/// Goes along a chain of names; where a value is no ordinary map, that value and how far it went.
+#[inline]
+fn along<'a>(path: &Path, vars: &'a Value) -> std::result::Result<&'a Value, (&'a Value, usize)> {
+    let mut value = vars;
+    for (i, ((key, _), hint)) in path.keys.iter().zip(&path.hints).enumerate() {
+        match value {
+            Value::Map(map) => match hint.lookup(map, key) {
+                Some(found) => value = found,
+                None if map.elem() == Elem::Any => value = &Value::Nil,
+                None => return Err((value, i)),
+            },
+            _ if i == 0 => value = &Value::Nil,
+            _ => return Err((value, i)),
+        }
+    }
+    Ok(value)
+}
+
+/// The result of a program that is one chain of names, or compares it with a constant. Many conditions are no more
+/// than that, and making a machine takes longer than running them. `None`: let the machine do it.
+pub(crate) fn at_once(code: &Code, vars: &Value) -> Option<Value> {
+    let (path, op, constant) = match *code.ops.as_slice() {
+        [Op::Const(i)] => return code.consts.get(i as usize).cloned(),
+        [Op::Path(path)] => return along(code.paths.get(path as usize)?, vars).ok().cloned(),
+        [Op::Path(path), Op::EqualConst(constant)] => (path, BinaryOp::Equal, constant),
+        [Op::Path(path), Op::EqualConst(constant), Op::Not] => (path, BinaryOp::NotEqual, constant),
+        [Op::Path(path), Op::BinaryConst(op, constant)] => (path, op, constant),
+        _ => return None,
+    };
+    let constant = code.consts.get(constant as usize)?;
+    let value = along(code.paths.get(path as usize)?, vars).ok()?;
+    if let (Some(a), Some(b)) = (ops::integer(value), ops::integer(constant)) {
+        return Some(Value::Bool(match op {
+            BinaryOp::Equal => a == b,
+            BinaryOp::NotEqual => a != b,
+            BinaryOp::Less => a < b,
+            BinaryOp::More => a > b,
+            BinaryOp::LessOrEqual => a <= b,
+            BinaryOp::MoreOrEqual => a >= b,
+            _ => return None,
+        }));
+    }
+    let wanted = match op {
+        BinaryOp::Equal => true,
+        BinaryOp::NotEqual => false,
+        _ => return None,
+    };
+    let same = match (value, constant) {
+        // Longer ones count as steps.
+        (Value::Str(a), Value::Str(b)) if (b.len() as u64) < ops::BYTES_A_STEP => a == b,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::Nil, Value::Str(_) | Value::Bool(_)) | (Value::Str(_) | Value::Bool(_), Value::Nil) => false,
+        (Value::Nil, Value::Nil) => true,
+        _ => return None,
+    };
+    Some(Value::Bool(same == wanted))
 }
 
 /// A list of strings.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Str, Value};
+use crate::{Str, Value, text::same};
 
 /// How deep containers may nest. Kubernetes allows less in its objects.
 pub const MAX_DEPTH: u16 = 500;
@@ -166,7 +166,7 @@ impl Map {
 
     /// The value of a key that need not be UTF-8.
     pub fn get_bytes(&self, key: &[u8]) -> Option<&Value> {
-        let at = self.entries.binary_search_by(|(k, _)| k.as_bytes().cmp(key)).ok()?;
+        let at = place_of(&self.entries, key)?;
         self.entries.get(at).map(|(_, v)| v)
     }
 
@@ -194,6 +194,18 @@ impl Map {
     }
 }
 
+/// In up to so many entries a key is looked for one after another: most differ in length already.
+const FEW: usize = 16;
+
+/// The place of a key.
+#[inline]
+fn place_of(entries: &[(Str, Value)], key: &[u8]) -> Option<usize> {
+    if entries.len() <= FEW {
+        return entries.iter().position(|(known, _)| same(known.as_bytes(), key));
+    }
+    entries.binary_search_by(|(known, _)| known.as_bytes().cmp(key)).ok()
+}
+
 /// Where a name was found last: objects of a kind mostly have the same fields, so it is mostly there again.
 #[derive(Debug, Default)]
 pub struct Hint(AtomicU32);
@@ -210,7 +222,7 @@ impl Hint {
     }
 
     fn search<'v>(&self, entries: &'v [(Str, Value)], key: &Str) -> Option<&'v Value> {
-        let at = entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
+        let at = place_of(entries, key.as_bytes())?;
         self.0.store(at as u32, Ordering::Relaxed);
         entries.get(at).map(|(_, value)| value)
     }

@@ -1,10 +1,16 @@
 //! Go's `string`: immutable bytes, usually UTF-8.
 
-use std::{borrow::Borrow, borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Borrow,
+    borrow::Cow,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 /// A Go string: shared, immutable bytes. Go strings need not be UTF-8 (`b64dec` and `trunc` make others),
 /// so text is only lent out where the bytes are.
-#[derive(Clone, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Eq, PartialOrd, Ord)]
 pub struct Str(Arc<[u8]>);
 
 impl Str {
@@ -55,10 +61,17 @@ impl PartialEq for Str {
     }
 }
 
+/// As that of its bytes, which maps are asked with.
+impl Hash for Str {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
 /// Whether two texts are equal. Names of fields are short, and calling a function costs more than comparing them: two
 /// words, which overlap where the text is shorter than both, are enough.
 #[inline]
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }

@@ -48,6 +48,15 @@ impl<'a> Scope<'a> {
         self.kept.get_or_insert_default()
     }
 
+    /// The element, if it is one of a list that nobody has to copy.
+    #[inline]
+    pub(super) fn borrowed(&self) -> Option<&'a Value> {
+        match self.items {
+            Slot::Ref(Value::List(list)) => list.items().get(usize::try_from(self.index).ok()?),
+            _ => None,
+        }
+    }
+
     pub(super) fn item(&self) -> Result<Slot<'a>> {
         let at = usize::try_from(self.index).unwrap_or(usize::MAX);
         let found = match &self.items {
@@ -74,7 +83,7 @@ impl<'a> Machine<'a> {
 
     /// Ends the innermost loop.
     fn close(&mut self) -> Option<Scope<'a>> {
-        let around = self.scopes.pop();
+        let around = self.rest.as_mut().and_then(|rest| rest.scopes.pop());
         std::mem::replace(&mut self.scope, around)
     }
 
@@ -87,8 +96,9 @@ impl<'a> Machine<'a> {
         match op {
             Op::Begin => {
                 let items = self.pop();
-                let around = self.scope.replace(Scope::new(items)?);
-                self.scopes.extend(around);
+                if let Some(around) = self.scope.replace(Scope::new(items)?) {
+                    self.rest().scopes.push(around);
+                }
             }
             Op::End => drop(self.close()),
             Op::Next(to) => {

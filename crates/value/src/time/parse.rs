@@ -1,7 +1,9 @@
 //! Parsing a time by its layout.
 
 use super::layout::{Element, Offset, next};
-use super::{MONTHS, RFC3339, Time, WEEKDAYS, Zone, days_in, is_leap};
+use jiff::Timestamp;
+
+use super::{MONTHS, RFC3339, SECONDS_PER_DAY, Time, WEEKDAYS, Zone, days_from_civil, days_in, is_leap};
 use crate::CallError;
 
 /// Go's `time.Parse`: without a zone in the text, the time is UTC.
@@ -35,7 +37,8 @@ fn rfc3339_fast(text: &str) -> Option<Time> {
     if !valid {
         return None;
     }
-    Time::date((year, month, day), (hour, minute, second), 0, Zone::Utc).ok()
+    let seconds = days_from_civil(year, month, day) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second;
+    Timestamp::from_second(seconds).ok().map(Time::utc)
 }
 
 /// Why an element did not match.
