@@ -131,6 +131,14 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// A piece of state.
     async fn get_state(&self, scope: &str, key: &str) -> Result<Option<Vec<u8>>, OutboxError>;
+    /// Pieces of state of a scope, in the order of the keys: asked for at once, as each question costs a way.
+    async fn get_states(&self, scope: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, OutboxError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get_state(scope, key).await?);
+        }
+        Ok(found)
+    }
     /// All state of a scope, by key: (key, value).
     async fn list_state(&self, scope: &str) -> Result<Vec<(String, Vec<u8>)>, OutboxError>;
     /// The keys of a scope: of many thousands the values would fill the memory.

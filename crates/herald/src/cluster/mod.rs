@@ -15,14 +15,22 @@ mod settling;
 mod tenants;
 mod visitors;
 
-use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::Args;
 use herald_core::config::ConfigInput;
 use herald_outbox::{Clock, Courier, CourierOptions, HandleCache, Outbox, SystemClock};
 use herald_services::http::Range;
 use herald_sources::kubernetes::{
-    annotate::{ApiResource, KubeAnnotations, PatchOptions, StatePatcher},
+    annotate::{ApiResource, Busy, KubeAnnotations, PatchOptions, StatePatcher},
     client::{Connection, ConnectionOptions, connect},
     event_writer::{EventWriter, KubeEvents},
     limit::RequestLimit,
@@ -61,6 +69,9 @@ const ACTED: (&str, &str) = ("meta", "acted");
 
 /// How often a standby looks whether it is needed.
 const STANDBY: Duration = Duration::from_millis(500);
+
+/// While more notices than this wait for their receivers, records wait, too.
+const MANY: usize = 64;
 
 /// Where the lease keeps when the fleet first looked.
 const NOTE: &str = "herald.dev/baseline";
@@ -322,6 +333,7 @@ impl Fleet<'_> {
             (own, noted) => own.or(noted),
         };
         let client = self.connection.client.clone();
+        let deliveries = Arc::new(AtomicUsize::new(0));
         let patcher = Arc::new(StatePatcher::start(
             Arc::new(KubeAnnotations::new(client.clone(), self.limit.clone())),
             PatchOptions {
@@ -330,6 +342,12 @@ impl Fleet<'_> {
                     Arc::new(move |target| fence.holds(&target.uid))
                 },
                 observer: Arc::new(Patches(self.health.metrics().clone())),
+                // Whoever takes over acts by the records. Who is alone has them in the store.
+                trailing: (!elected).then(|| {
+                    let deliveries = deliveries.clone();
+                    let busy: Busy = Arc::new(move || deliveries.load(Ordering::Relaxed) > MANY);
+                    busy
+                }),
                 ..PatchOptions::default()
             },
         ));
@@ -341,7 +359,8 @@ impl Fleet<'_> {
             plural: "rollouts".into(),
         });
         let with_cursor = args.cursor_annotation.unwrap_or(elected);
-        let records = args.state_annotation.then(|| Records::new(patcher.clone(), resource, with_cursor));
+        let records =
+            args.state_annotation.then(|| Records::new(patcher.clone(), resource, with_cursor, deliveries));
         let (settle, settled) = mpsc::unbounded_channel();
         let misconfigured = |namespace: &str, uid: &str, message: &str| {
             let name = herald_core::config::CONFIG_MAP;

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use herald_core::state::{ANNOTATION, State};
@@ -36,12 +39,20 @@ pub(super) struct Records {
     /// Notices of a former session that still wait. Under which key they are recorded is not known, so nothing is
     /// written onto their objects until they are settled.
     held: HashMap<String, BTreeSet<String>>,
+    /// How many notices wait for their receivers.
+    deliveries: Arc<AtomicUsize>,
 }
 
 impl Records {
-    pub(super) fn new(patcher: Arc<StatePatcher>, resource: Arc<ApiResource>, with_cursor: bool) -> Records {
+    pub(super) fn new(
+        patcher: Arc<StatePatcher>,
+        resource: Arc<ApiResource>,
+        with_cursor: bool,
+        deliveries: Arc<AtomicUsize>,
+    ) -> Records {
         Records {
             patcher,
+            deliveries,
             resource,
             with_cursor,
             open: HashMap::new(),
@@ -88,7 +99,9 @@ impl Records {
         open.noticed.clone_from(&known.noticed);
         let cursor = if self.with_cursor { known.for_the_next_leader() } else { None };
         open.cursor = cursor.filter(|cursor| cursor != stands);
+        let before = open.waiting.len();
         open.waiting.extend(notices);
+        self.deliveries.fetch_add(open.waiting.len() - before, Ordering::Relaxed);
         // Nothing was told: nobody waits for this.
         self.write(name, true);
     }
@@ -100,6 +113,9 @@ impl Records {
             self.held.remove(name);
         }
         let waited = self.open.get_mut(name).is_some_and(|open| open.waiting.remove(id).is_some());
+        if waited {
+            self.deliveries.fetch_sub(1, Ordering::Relaxed);
+        }
         if held || waited {
             self.write(name, false);
         }
@@ -116,7 +132,9 @@ impl Records {
 
     /// The object is gone.
     pub(super) fn gone(&mut self, name: &str) {
-        self.open.remove(name);
+        if let Some(open) = self.open.remove(name) {
+            self.deliveries.fetch_sub(open.waiting.len(), Ordering::Relaxed);
+        }
         self.written.remove(name);
         self.held.remove(name);
     }

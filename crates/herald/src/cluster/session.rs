@@ -451,21 +451,30 @@ impl<'a> Session<'a> {
             reporter: &self.around.reporter,
             now: Timestamp::now(),
         };
-        let mut all = Batch::default();
-        let mut looked = Vec::with_capacity(group.len());
+        let (mut fresh, mut names) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for object in group {
             let uid = text(object, &["metadata", "uid"]);
+            let name = format!(
+                "{}/{}",
+                text(object, &["metadata", "namespace"]),
+                text(object, &["metadata", "name"])
+            );
+            let version = text(object, &["metadata", "resourceVersion"]).parse().unwrap_or(0);
+            let unheard = !self.index.contains(&name) && !self.feeds.is_selective();
+            if self.index.see(&name, uid, version) == Seen::Look && self.around.scope.contains(uid) {
+                fresh.push((object, uid, unheard));
+                names.push(name);
+            }
+        }
+        let mut all = Batch::default();
+        let mut looked = Vec::with_capacity(fresh.len());
+        let recalled = engine.recall(&names).await?;
+        for (((object, uid, unheard), name), known) in fresh.into_iter().zip(names).zip(recalled) {
             let key = ObjectKey {
                 kind: text(object, &["kind"]).to_owned(),
                 namespace: text(object, &["metadata", "namespace"]).to_owned(),
                 name: text(object, &["metadata", "name"]).to_owned(),
             };
-            let name = format!("{}/{}", key.namespace, key.name);
-            let version = text(object, &["metadata", "resourceVersion"]).parse().unwrap_or(0);
-            let unheard = !self.index.contains(&name) && !self.feeds.is_selective();
-            if self.index.see(&name, uid, version) == Seen::Older || !self.around.scope.contains(uid) {
-                continue;
-            }
             let tenant = active.tenants.get(&key.namespace).map(|tenant| &tenant.config);
             let subscribed = |config| crate::pipeline::assess::subscribed(config, object);
             let subscribed = subscribed(&active.config) || tenant.is_some_and(subscribed);
@@ -496,7 +505,7 @@ impl<'a> Session<'a> {
                 },
                 tenant,
             };
-            let weighed = engine.look(&look, silent).await?;
+            let weighed = engine.look(&look, known, silent);
             if let Some(shelf) = self.around.health.shelf() {
                 shelf.looked(&look, &active);
             }
@@ -565,7 +574,8 @@ impl<'a> Session<'a> {
             past: Past { since: self.around.baseline, cluster: true, written: None, handover: false },
             tenant: active.tenants.get(namespace).map(|tenant| &tenant.config),
         };
-        let weighed = engine.look(&look, false).await?;
+        let known = engine.recall(&[name.to_owned()]).await?.pop().flatten();
+        let weighed = engine.look(&look, known, false);
         if let Some(shelf) = self.around.health.shelf() {
             shelf.looked(&look, &active);
         }

@@ -72,13 +72,16 @@ impl Part<'_> {
 }
 
 impl Engine<'_> {
-    /// What follows from a look. `silent` records what is
-    /// already true without telling it.
-    pub(crate) async fn look(&self, look: &Look<'_>, silent: bool) -> Result<Weighed, OutboxError> {
-        let key = format!("{}/{}", look.key.namespace, look.key.name);
-        let known = self.outbox.get_state(SCOPE, &key).await?;
+    /// What the store knows of Rollouts, by `namespace/name` and in that order.
+    pub(crate) async fn recall(&self, names: &[String]) -> Result<Vec<Option<Known>>, OutboxError> {
+        let stored = self.outbox.get_states(SCOPE, names).await?;
         // What can't be read is as good as never seen; it is told at most once more.
-        let mut known: Option<Known> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(stored.into_iter().map(|bytes| serde_json::from_slice(&bytes?).ok()).collect())
+    }
+
+    /// What follows from a look and what the store knew. `silent` records what is already true without telling it.
+    pub(crate) fn look(&self, look: &Look<'_>, mut known: Option<Known>, silent: bool) -> Weighed {
+        let key = format!("{}/{}", look.key.namespace, look.key.name);
         if look.past.cluster && (known.is_none() || look.past.handover) {
             let left = look.object().and_then(|object| {
                 let cursor = text(object, &["metadata", "annotations", CURSOR]);
@@ -93,7 +96,7 @@ impl Engine<'_> {
                 .or(known);
         }
         let weigher = Weigher { config: self.config, reporter: self.reporter, now: self.now };
-        Ok(weigher.weigh(look, key, known, silent))
+        weigher.weigh(look, key, known, silent)
     }
 }
 

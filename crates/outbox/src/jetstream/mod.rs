@@ -22,7 +22,7 @@ use std::{
 use async_nats::{Subject, jetstream::kv};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
@@ -468,6 +468,11 @@ impl Outbox for JetStreamOutbox {
     async fn get_state(&self, scope: &str, key: &str) -> Result<Option<Vec<u8>>, OutboxError> {
         let found = self.stores().get(&self.stores().state, &Self::state_key(scope, key)).await?;
         Ok(found.map(|bytes| bytes.to_vec()))
+    }
+
+    async fn get_states(&self, scope: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, OutboxError> {
+        let asked = stream::iter(keys.iter().cloned());
+        asked.map(async |key: String| self.get_state(scope, &key).await).buffered(AT_ONCE).try_collect().await
     }
 
     async fn list_state(&self, scope: &str) -> Result<Vec<(String, Vec<u8>)>, OutboxError> {

@@ -221,6 +221,12 @@ impl Outbox for SqliteOutbox {
         self.read(&self.reader, move |db| rows::get_state(db, &scope, &key)).await
     }
 
+    async fn get_states(&self, scope: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, OutboxError> {
+        let (scope, keys) = (scope.to_owned(), keys.to_vec());
+        self.read(&self.reader, move |db| keys.iter().map(|key| rows::get_state(db, &scope, key)).collect())
+            .await
+    }
+
     async fn list_state(&self, scope: &str) -> Result<Vec<(String, Vec<u8>)>, OutboxError> {
         let scope = scope.to_owned();
         self.read(&self.lister, move |db| rows::list_state(db, &scope)).await

@@ -300,9 +300,11 @@ impl<'a> Runner<'a> {
             };
             let mut all = Batch::default();
             let mut next = Vec::with_capacity(group.len());
-            for key in &group {
+            let names: Vec<String> =
+                group.iter().map(|key| format!("{}/{}", key.namespace, key.name)).collect();
+            for (key, known) in group.iter().zip(engine.recall(&names).await?) {
                 let look = self.world.look(key);
-                let Weighed { batch, next_look, .. } = engine.look(&look, silent).await?;
+                let Weighed { batch, next_look, .. } = engine.look(&look, known, silent);
                 if let Some(shelf) = self.health.shelf() {
                     shelf.looked(&look, &active);
                 }
