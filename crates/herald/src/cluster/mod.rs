@@ -4,6 +4,7 @@
 //! what it acts for ends one session and begins the next. Objects stream through a session and are not kept.
 
 mod configured;
+mod echo;
 mod feeds;
 mod fetch;
 mod index;

@@ -11,8 +11,13 @@ use std::{
 
 use herald_core::state::{ANNOTATION, State};
 use herald_sources::kubernetes::annotate::{ApiResource, StatePatcher, Target};
+use herald_value::Value;
 
-use crate::pipeline::engine::{CURSOR, Known};
+use super::echo::fingerprint;
+use crate::pipeline::{
+    engine::{CURSOR, Known},
+    look::text,
+};
 
 struct Open {
     namespace: String,
@@ -25,6 +30,15 @@ struct Open {
     /// The record as it stands on the object.
     noticed: String,
     cursor: Option<String>,
+    /// Of the object without the record, as it was looked at.
+    fingerprint: u64,
+}
+
+/// What we wrote onto an object.
+struct Written {
+    /// The record.
+    text: String,
+    fingerprint: u64,
 }
 
 /// The records that differ from what stands on the objects.
@@ -35,7 +49,7 @@ pub(super) struct Records {
     with_cursor: bool,
     open: HashMap<String, Open>,
     /// What we wrote last, until it is seen.
-    written: HashMap<String, String>,
+    written: HashMap<String, Written>,
     /// Notices of a former session that still wait. Under which key they are recorded is not known, so nothing is
     /// written onto their objects until they are settled.
     held: HashMap<String, BTreeSet<String>>,
@@ -68,21 +82,29 @@ impl Records {
 
     /// What we wrote last, if it was not seen yet.
     pub(super) fn written(&self, name: &str) -> Option<&str> {
-        self.written.get(name).map(String::as_str)
+        self.written.get(name).map(|written| written.text.as_str())
+    }
+
+    /// Whether a version of an object is the one that was looked at, with nothing new but what we wrote.
+    pub(super) fn is_echo(&self, name: &str, object: &Value) -> bool {
+        self.written.get(name).is_some_and(|written| {
+            written.text == text(object, &["metadata", "annotations", ANNOTATION])
+                && written.fingerprint == fingerprint(object)
+        })
     }
 
     /// A look was committed; `notices` are those that it made due, with their keys.
     ///
-    /// `stands` is the cursor that the object carries.
+    /// The object carries a cursor, which may be this one already.
     pub(super) fn looked(
         &mut self,
         name: &str,
-        uid: &str,
+        object: &Value,
         known: &Known,
         notices: Vec<(String, String)>,
-        stands: &str,
     ) {
-        if self.written.get(name).is_some_and(|written| *written == known.noticed) {
+        let uid = text(object, &["metadata", "uid"]);
+        if self.written.get(name).is_some_and(|written| written.text == known.noticed) {
             self.written.remove(name);
         }
         let open = self.open.entry(name.to_owned()).or_insert_with(|| Open {
@@ -93,12 +115,16 @@ impl Records {
             sent: String::new(),
             noticed: String::new(),
             cursor: None,
+            fingerprint: 0,
         });
         uid.clone_into(&mut open.uid);
         open.sent.clone_from(&known.sent);
         open.noticed.clone_from(&known.noticed);
         let cursor = if self.with_cursor { known.for_the_next_leader() } else { None };
-        open.cursor = cursor.filter(|cursor| cursor != stands);
+        open.cursor = cursor.filter(|cursor| cursor != text(object, &["metadata", "annotations", CURSOR]));
+        if open.sent != open.noticed {
+            open.fingerprint = fingerprint(object);
+        }
         let before = open.waiting.len();
         open.waiting.extend(notices);
         self.deliveries.fetch_add(open.waiting.len() - before, Ordering::Relaxed);
@@ -150,13 +176,14 @@ impl Records {
             }
         }
         let text = state.to_text().unwrap_or_default();
-        let last = self.written.get(name).unwrap_or(&open.noticed);
+        let last = self.written.get(name).map_or(&open.noticed, |written| &written.text);
         let cursor = open.cursor.clone().filter(|_| open.waiting.is_empty());
         if text != *last || cursor.is_some() {
             let mut annotations = Vec::new();
             if text != *last {
                 annotations.push((ANNOTATION.to_owned(), (!text.is_empty()).then(|| text.clone())));
-                self.written.insert(name.to_owned(), text);
+                let fingerprint = open.fingerprint;
+                self.written.insert(name.to_owned(), Written { text, fingerprint });
             }
             annotations.extend(cursor.map(|cursor| (CURSOR.to_owned(), Some(cursor))));
             let target = Target {

@@ -35,14 +35,14 @@ use crate::{
     operator::Health,
     pipeline::{
         configuration::{Active, Builder},
-        engine::{CURSOR, Engine, SCOPE},
+        engine::{Engine, SCOPE},
         look::{Look, Past, text},
         report::Reporter,
     },
 };
 
 /// How many looks go into one commit.
-const GROUP: usize = 64;
+const GROUP: usize = 256;
 
 /// Changes of what belongs to Rollouts are collected so long.
 const PATIENCE: Duration = Duration::from_millis(30);
@@ -55,6 +55,15 @@ const RECONCILE: Duration = Duration::from_secs(20);
 
 /// Notices are settled: (namespace/name of the object, id).
 pub(super) type Settled = (String, String);
+
+/// Why objects are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// They changed.
+    Changed,
+    /// We want to know: something else changed.
+    Asked,
+}
 
 /// Everything that a session needs from outside.
 pub(super) struct Surroundings<'a> {
@@ -279,14 +288,17 @@ impl<'a> Session<'a> {
                 Feed::Events => self.hear_event(heard),
                 Feed::Rollouts => match heard {
                     Heard::Listing => self.index.listing(),
-                    Heard::Listed(objects) => rollouts.extend(objects),
+                    Heard::Listed(objects) => {
+                        self.look(std::mem::take(&mut rollouts), Why::Changed).await?;
+                        self.look(objects, Why::Asked).await?;
+                    }
                     Heard::Changed(object) => rollouts.push(object),
                     Heard::Deleted(object) => {
-                        self.look(std::mem::take(&mut rollouts)).await?;
+                        self.look(std::mem::take(&mut rollouts), Why::Changed).await?;
                         self.deleted(&object).await?;
                     }
                     Heard::Synced { whole } => {
-                        self.look(std::mem::take(&mut rollouts)).await?;
+                        self.look(std::mem::take(&mut rollouts), Why::Changed).await?;
                         if whole {
                             self.complete().await?;
                         }
@@ -297,7 +309,7 @@ impl<'a> Session<'a> {
                 self.advance(feed).await;
             }
         }
-        self.look(rollouts).await
+        self.look(rollouts, Why::Changed).await
     }
 
     /// One thing after another: the configuration, what belongs to Rollouts, then the Rollouts themselves.
@@ -417,7 +429,7 @@ impl<'a> Session<'a> {
                 self.dirty.insert(key);
                 self.look_at_dirty.get_or_insert(Instant::now() + Duration::from_secs(1));
             }
-            self.look(found.objects).await?;
+            self.look(found.objects, Why::Asked).await?;
             if self.look_at_dirty.is_some() {
                 break;
             }
@@ -426,7 +438,7 @@ impl<'a> Session<'a> {
     }
 
     /// Looks at Rollouts and stores what follows.
-    async fn look(&mut self, objects: Vec<Value>) -> Result<(), OutboxError> {
+    async fn look(&mut self, objects: Vec<Value>, why: Why) -> Result<(), OutboxError> {
         let mut rest = objects.as_slice();
         while !rest.is_empty() {
             // A version is judged against what is stored of the one before: two of one object don't share a commit.
@@ -434,13 +446,21 @@ impl<'a> Session<'a> {
             let fresh = |object: &&Value| uids.insert(text(object, &["metadata", "uid"]).to_owned());
             let count = rest.iter().take(GROUP).take_while(fresh).count();
             let (group, after) = rest.split_at_checked(count.max(1)).unwrap_or((rest, &[]));
-            self.look_at(group).await?;
+            self.look_at(group, why).await?;
             rest = after;
         }
         Ok(())
     }
 
-    async fn look_at(&mut self, group: &[Value]) -> Result<(), OutboxError> {
+    /// Whether nothing happened but what we wrote ourselves. A page is told of it all the same: it shows what was sent.
+    fn is_echo(&self, name: &str, object: &Value) -> bool {
+        let Some(records) = &self.records else { return false };
+        self.around.health.shelf().is_none()
+            && !self.events.contains_key(name)
+            && records.is_echo(name, object)
+    }
+
+    async fn look_at(&mut self, group: &[Value], why: Why) -> Result<(), OutboxError> {
         let active = self.around.active.borrow().clone();
         let silent = self.around.baseline.is_none() && !self.around.notify_existing && !self.synced;
         // What is there at a first look that tells everything has no past.
@@ -461,7 +481,8 @@ impl<'a> Session<'a> {
             );
             let version = text(object, &["metadata", "resourceVersion"]).parse().unwrap_or(0);
             let unheard = !self.index.contains(&name) && !self.feeds.is_selective();
-            if self.index.see(&name, uid, version) == Seen::Look && self.around.scope.contains(uid) {
+            let look = self.index.see(&name, uid, version) == Seen::Look && self.around.scope.contains(uid);
+            if look && !(why == Why::Changed && self.is_echo(&name, object)) {
                 fresh.push((object, uid, unheard));
                 names.push(name);
             }
@@ -516,8 +537,7 @@ impl<'a> Session<'a> {
             all.put_state.extend(weighed.batch.put_state);
             all.delete_state.extend(weighed.batch.delete_state);
             all.done.extend(weighed.batch.done);
-            let cursor = text(object, &["metadata", "annotations", CURSOR]).to_owned();
-            looked.push((name, uid.to_owned(), weighed.next_look, weighed.known, weighed.recorded, cursor));
+            looked.push((name, object, weighed.next_look, weighed.known, weighed.recorded));
         }
         if all == Batch::default() {
             return Ok(());
@@ -533,12 +553,12 @@ impl<'a> Session<'a> {
         let enqueuing = traces.enqueuing(&all);
         let new: HashSet<String> = self.around.outbox.commit(all).await?.into_iter().collect();
         traces.enqueued(&enqueuing, |id| new.contains(id));
-        for (name, uid, next_look, known, mut recorded, cursor) in looked {
+        for (name, object, next_look, known, mut recorded) in looked {
             let wait = next_look.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
             self.index.look_at(&name, wait.and_then(|wait| instant.checked_add(wait)));
             if let (Some(records), Some(known)) = (&mut self.records, &known) {
                 recorded.retain(|(id, _)| new.contains(id));
-                records.looked(&name, &uid, known, recorded, &cursor);
+                records.looked(&name, object, known, recorded);
             }
         }
         Ok(())
