@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -82,6 +82,13 @@ impl Stage {
         waited.with_context(|| format!("{}: {}", who.name(), program.tail()))?;
         let limited = matches!(who, Who::HeraldLimited | Who::PeerLimited);
         if !limited {
+            // The records trail behind: what is not written yet is yet to be paid for.
+            let begin = Instant::now();
+            while self.world.requests().await? - before < size as f64
+                && begin.elapsed() < Duration::from_secs(300)
+            {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
             program.quiet(Duration::from_secs(120)).await?;
         }
         let usage = program.usage()?;
