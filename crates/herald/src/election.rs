@@ -11,7 +11,7 @@ use herald_sources::{
     },
     lease::{
         ElectionOptions, Elector, Fence, KubeLeases, Leadership, LeaseHandle, ShardHandle, ShardSet, Sharder,
-        Timing,
+        Timing, shard_of,
     },
 };
 use herald_web::metrics::Metrics;
@@ -193,25 +193,38 @@ impl Part {
         }
     }
 
-    /// What was noted on a lease under this key; on those of shards, the first one that has it.
-    pub(crate) fn noted(&self, key: &str) -> Option<String> {
+    /// What was noted on the leases under this key.
+    pub(crate) fn noted(&self, key: &str) -> Noted {
         match self {
-            Part::Alone => None,
-            Part::Leader(lease) => lease.annotations().borrow().get(key).cloned(),
+            Part::Alone => Noted::Once(None),
+            Part::Leader(lease) => Noted::Once(lease.annotations().borrow().get(key).cloned()),
             Part::Shards(shards) => {
-                shards.set().annotations.values().find_map(|noted: &BTreeMap<_, _>| noted.get(key)).cloned()
+                let set = shards.set();
+                let note =
+                    |(shard, all): (u32, BTreeMap<String, String>)| Some((shard, all.get(key)?.clone()));
+                Noted::ByShard {
+                    total: set.total,
+                    notes: set.annotations.into_iter().filter_map(note).collect(),
+                }
             }
         }
     }
 
-    /// Notes something on the leases that we hold.
+    /// Notes something on the leases that we hold, where nothing is noted under this key.
     pub(crate) async fn note(&self, key: &str, value: &str) {
+        let noted = self.noted(key);
         match self {
             Part::Alone => {}
-            Part::Leader(lease) => drop(lease.annotate(key, Some(value)).await),
+            Part::Leader(lease) => {
+                if noted.all().next().is_none() {
+                    lease.annotate(key, Some(value)).await;
+                }
+            }
             Part::Shards(shards) => {
                 for shard in shards.set().held.into_keys() {
-                    shards.annotate(shard, key, Some(value)).await;
+                    if !matches!(&noted, Noted::ByShard { notes, .. } if notes.contains_key(&shard)) {
+                        shards.annotate(shard, key, Some(value)).await;
+                    }
                 }
             }
         }
@@ -224,6 +237,44 @@ impl Part {
             Part::Leader(lease) => lease.release().await,
             Part::Shards(shards) => shards.release().await,
         }
+    }
+}
+
+/// What is noted on leases under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// On the only one, if there is any.
+    Once(Option<String>),
+    /// On those of shards.
+    ByShard {
+        /// How many there are.
+        total: u32,
+        /// Those that have it.
+        notes: BTreeMap<u32, String>,
+    },
+}
+
+impl Noted {
+    /// What counts for an object.
+    pub(crate) fn about(&self, uid: &str) -> Option<&str> {
+        match self {
+            Noted::Once(note) => note.as_deref(),
+            Noted::ByShard { total, notes } => notes.get(&shard_of(uid, *total)).map(String::as_str),
+        }
+    }
+
+    /// All notes.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        let (one, many) = match self {
+            Noted::Once(note) => (note.as_deref(), None),
+            Noted::ByShard { notes, .. } => (None, Some(notes.values().map(String::as_str))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Whether each shard has its own.
+    pub(crate) fn is_by_shard(&self) -> bool {
+        matches!(self, Noted::ByShard { .. })
     }
 }
 

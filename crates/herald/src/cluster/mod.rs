@@ -3,6 +3,7 @@
 //! A replica takes part in the election; while it acts for something, it has a [`session::Session`], and a change of
 //! what it acts for ends one session and begins the next. Objects stream through a session and are not kept.
 
+mod baseline;
 mod configured;
 mod echo;
 mod feeds;
@@ -56,6 +57,7 @@ use crate::{
     traces::Traces,
     ui::UiArgs,
 };
+use baseline::Baseline;
 use feeds::{Feeds, Pulse, Reach};
 use record::Records;
 use session::{Session, Surroundings};
@@ -70,6 +72,9 @@ const ACTED: (&str, &str) = ("meta", "acted");
 
 /// How often a standby looks whether it is needed.
 const STANDBY: Duration = Duration::from_millis(500);
+
+/// What was found at the first look is written onto the objects within this time, or the others don't wait for it.
+const NOTING: Duration = Duration::from_secs(300);
 
 /// While more notices than this wait for their receivers, records wait, too.
 const MANY: usize = 64;
@@ -270,7 +275,7 @@ impl Fleet<'_> {
             let scope = part.scope();
             if scope == Scope::None {
                 // A standby is ready to take over once the leader has looked for the first time.
-                if part.noted(NOTE).is_some() {
+                if part.noted(NOTE).all().next().is_some() {
                     self.health.is_ready();
                 }
                 tokio::select! {
@@ -328,11 +333,8 @@ impl Fleet<'_> {
         // With an election, somebody else may have acted since we did.
         let handover = acted.as_ref().is_some_and(|acted| !acted.follows(former.as_deref()));
         let own = self.state(BASELINE).await?.and_then(|text| text.parse::<Timestamp>().ok());
-        let noted = part.noted(NOTE).and_then(|text| text.parse::<Timestamp>().ok());
-        let baseline = match (own, noted) {
-            (Some(own), Some(noted)) => Some(own.min(noted)),
-            (own, noted) => own.or(noted),
-        };
+        let baseline = Baseline::new(own, part.noted(NOTE));
+        let earliest = baseline.earliest();
         let client = self.connection.client.clone();
         let deliveries = Arc::new(AtomicUsize::new(0));
         let patcher = Arc::new(StatePatcher::start(
@@ -418,15 +420,19 @@ impl Fleet<'_> {
         let noting = async {
             if looked.await.is_ok() {
                 self.health.is_ready();
+                let since = earliest.unwrap_or(began);
                 if own.is_none() {
-                    Session::note_baseline(&*self.outbox, BASELINE, baseline.unwrap_or(began)).await?;
-                }
-                if noted.is_none() {
-                    part.note(NOTE, &baseline.unwrap_or(began).to_string()).await;
+                    Session::note_baseline(&*self.outbox, BASELINE, since).await?;
                 }
                 if let Some(acted) = &acted {
                     self.remember(ACTED, &acted.text()).await?;
                 }
+                // Whoever takes over goes by what is noted on the objects. Before that is written, it had better look
+                // in silence than tell what was true long before us.
+                let mut waiting = patcher.waiting();
+                let written = waiting.wait_for(|waiting| *waiting == 0);
+                let _ = tokio::time::timeout(NOTING, written).await;
+                part.note(NOTE, &since.to_string()).await;
             }
             pending::<Outcome>().await
         };

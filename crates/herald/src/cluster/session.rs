@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    baseline::Baseline,
     configured::Configured,
     feeds::{Feed, Feeds},
     fetch::Fetch,
@@ -80,8 +81,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) scope: Scope,
     /// What others did before us has to be taken over from the objects.
     pub(super) handover: bool,
-    /// When the fleet first looked; `None` if it never has.
-    pub(super) baseline: Option<Timestamp>,
+    /// When the fleet first looked.
+    pub(super) baseline: Baseline,
     /// Tells at the first look what is already true.
     pub(super) notify_existing: bool,
     /// Tells what is wrong with a ConfigMap, with its namespace and uid.
@@ -462,9 +463,8 @@ impl<'a> Session<'a> {
 
     async fn look_at(&mut self, group: &[Value], why: Why) -> Result<(), OutboxError> {
         let active = self.around.active.borrow().clone();
-        let silent = self.around.baseline.is_none() && !self.around.notify_existing && !self.synced;
-        // What is there at a first look that tells everything has no past.
-        let since = self.around.baseline.filter(|_| !self.around.notify_existing || self.synced);
+        let is_first = !self.synced;
+        let notify_existing = self.around.notify_existing;
         let engine = Engine {
             config: &active.config,
             outbox: &*self.around.outbox,
@@ -507,6 +507,10 @@ impl<'a> Session<'a> {
             }
             let workload = if subscribed { self.fetch.workload(object).await } else { None };
             let belongings = self.related.of(uid);
+            let baseline = self.around.baseline.of(uid);
+            let silent = baseline.is_none() && is_first && !notify_existing;
+            // What is there at a first look that tells everything has no past.
+            let since = baseline.filter(|_| !is_first || !notify_existing);
             let events = self.events.remove(&name).unwrap_or_default();
             let look = Look {
                 key: &key,
@@ -591,7 +595,12 @@ impl<'a> Session<'a> {
             events: Vec::new(),
             workload: None,
             file: None,
-            past: Past { since: self.around.baseline, cluster: true, written: None, handover: false },
+            past: Past {
+                since: self.around.baseline.earliest(),
+                cluster: true,
+                written: None,
+                handover: false,
+            },
             tenant: active.tenants.get(namespace).map(|tenant| &tenant.config),
         };
         let known = engine.recall(&[name.to_owned()]).await?.pop().flatten();

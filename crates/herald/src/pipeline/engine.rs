@@ -95,6 +95,8 @@ impl Engine<'_> {
                 })
                 .or(known);
         }
+        // What is known of an object was found out at an earlier look: only what nobody ever saw is looked at in silence.
+        let silent = silent && !(look.past.cluster && known.is_some());
         let weigher = Weigher { config: self.config, reporter: self.reporter, now: self.now };
         weigher.weigh(look, key, known, silent)
     }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use herald_testkit::apiserver::{Api, Stop, wait_for};
+use herald_testkit::{
+    api_proxy::{ApiProxy, Fault, Rule},
+    apiserver::{Api, Stop, wait_for},
+};
 use serde_json::Value;
 
 use crate::scene::{Herald, NOTIFIED, PATIENCE, Scene, completed, updating};
@@ -169,6 +172,29 @@ async fn the_leader_of_three_is_killed_every_five_seconds_and_nothing_is_lost() 
     // The duration, a retry, and what a busy machine adds.
     assert!(slowest < Duration::from_secs(15), "{takeovers:?}");
     assert!(kills >= 5);
+}
+
+/// What was true before anybody looked is told by nobody, even if the first leader dies before it could note it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_killed_before_its_first_records_were_written_leaves_nothing_to_tell() {
+    for shards in ["--shards=1", "--shards=8"] {
+        let Some(mut scene) = Scene::new("unwritten").await else { return };
+        scene.configure(&[]).await;
+        scene.put_all((0..10).map(|index| completed(&format!("old{index}"), &TRIGGERS))).await;
+        let flags: Vec<&str> = SHORT.iter().copied().chain([shards]).collect();
+        let direct = scene.server.url();
+        let proxy = ApiProxy::start(&direct).await;
+        proxy.add(Rule::on("patch", "rollouts", Fault::status(503, "ServiceUnavailable")));
+        scene.through(proxy.url());
+        let first = scene.replica(0, &flags);
+        first.ready().await;
+        first.stop(Stop::Hard);
+        scene.through(direct);
+        let second = scene.replica(1, &flags);
+        second.ready().await;
+        scene.settled(0).await;
+        drop(second);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
