@@ -188,6 +188,8 @@ async fn a_leader_killed_before_its_first_records_were_written_leaves_nothing_to
         scene.through(proxy.url());
         let first = scene.replica(0, &flags);
         first.ready().await;
+        // Each was tried again, so there was time to note more than should be.
+        assert!(wait_for(PATIENCE, async || proxy.faulted() >= 30).await.is_ok(), "{:?}", proxy.counts());
         first.stop(Stop::Hard);
         scene.through(direct);
         let second = scene.replica(1, &flags);
