@@ -99,7 +99,7 @@ fn explained(case: &Case) -> Explanation {
             now,
             baseline: if look.silent { Baseline::Silent } else { Baseline::Notify },
         });
-        last = Some(explain(&Asked {
+        let asked = Asked {
             config: &config,
             loading: &loading,
             object: &object,
@@ -108,7 +108,13 @@ fn explained(case: &Case) -> Explanation {
             now,
             deliveries: &case.deliveries,
             render: true,
-        }));
+        };
+        // What the pipeline keeps is read long after: it foretells nothing.
+        let kept = explain(&Asked { render: false, deliveries: &[], ..asked });
+        for answer in kept.answers.iter().filter(|answer| answer.verdict == Verdict::Due) {
+            assert_eq!(answer.sentence, format!("due: a notice to {} was made", answer.to));
+        }
+        last = Some(explain(&asked));
         (state, held) = (decision.state, decision.held);
     }
     last.unwrap()

@@ -311,10 +311,12 @@ fn delivered(delivery: &Delivery, answer: &mut Answer) {
 fn made(asked: &Asked<'_>, due: Option<&Due>, answer: &mut Answer) {
     let Some(due) = due else { return };
     answer.verdict = Verdict::Due;
-    answer.sentence = format!("due: it is sent to {} at the next look", answer.to);
     if !asked.render {
+        // The pipeline is at it. This is kept, and read long after.
+        answer.sentence = format!("due: a notice to {} was made", answer.to);
         return;
     }
+    answer.sentence = format!("due: it is sent to {} at the next look", answer.to);
     match asked.config.render(&due.send, &due.vars, &due.destination, asked.now) {
         Ok(notification) => {
             let first = notification.message.lines().find(|line| !line.trim().is_empty());
