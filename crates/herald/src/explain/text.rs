@@ -81,6 +81,13 @@ pub(crate) fn summary(explanation: &Explanation) -> String {
         let what = if unread == 1 { what.to_owned() } else { format!("{unread} {what}") };
         parts.push(style::verdict(Verdict::Wrong, &what));
     }
+    // What makes it wrong as a whole is never left out of the first line.
+    let is_said = unread > 0 || explanation.answers.iter().any(|answer| answer.verdict == Verdict::Wrong);
+    if explanation.verdict == Verdict::Wrong && !is_said {
+        let count = explanation.findings.len();
+        let what = if count == 1 { "1 mistake".to_owned() } else { format!("{count} mistakes") };
+        parts.insert(0, style::verdict(Verdict::Wrong, &what));
+    }
     if explanation.answers.is_empty() {
         parts.insert(0, "no subscription".to_owned());
     }
