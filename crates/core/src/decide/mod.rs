@@ -30,7 +30,8 @@ use self::{
 use crate::{
     config::{Condition, Config, Expression, Trigger},
     diagnostic::Diagnostic,
-    names::{Destination, TemplateName, TriggerName, trigger_name},
+    lifecycle::reasons::trigger_of,
+    names::{Destination, TemplateName, TriggerName},
     occurrence::Occurrence,
     state::State,
     subscription::{self, Origin, Subscription},
@@ -306,7 +307,7 @@ impl Decider<'_> {
 
     /// The conditions that are about an event itself, or about the state when it happened.
     fn occurrence(&mut self, occurrence: &Occurrence, subscriptions: &[Subscription]) {
-        let name = trigger_name(&occurrence.reason);
+        let name = trigger_of(&occurrence.reason);
         if !subscriptions.iter().any(|s| s.trigger.as_str() == name) {
             return;
         }
@@ -328,7 +329,7 @@ impl Decider<'_> {
     fn states(&mut self, subscriptions: &[Subscription]) {
         let names: BTreeSet<&TriggerName> = subscriptions.iter().map(|s| &s.trigger).collect();
         for name in names {
-            let happened = self.subject.occurrences.iter().any(|o| trigger_name(&o.reason) == name.as_str());
+            let happened = self.subject.occurrences.iter().any(|o| trigger_of(&o.reason) == name.as_str());
             let Some(trigger) = self.subject.config.trigger(name.as_str()) else {
                 if !happened {
                     self.no_trigger(subscriptions.iter().filter(|s| s.trigger == *name), None);

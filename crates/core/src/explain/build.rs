@@ -13,7 +13,7 @@ use crate::{
     config::{Condition, Config},
     decide::{self, Chain, Decision, Due, GateName},
     diagnostic::Diagnostic,
-    names::trigger_name,
+    lifecycle::reasons::trigger_of,
     notification::RenderError,
     occurrence::Occurrence,
 };
@@ -79,7 +79,7 @@ pub fn explain(asked: &Asked<'_>) -> Explanation {
 fn event(occurrence: &Occurrence) -> Event {
     Event {
         reason: occurrence.reason.to_string(),
-        trigger: trigger_name(&occurrence.reason),
+        trigger: trigger_of(&occurrence.reason).into_owned(),
         id: occurrence.id.clone(),
         message: occurrence.message.clone(),
     }

@@ -1,6 +1,6 @@
 //! The object that a template sees: mostly the one from before the change.
 
-use herald_value::{Str, Value};
+use herald_value::{Elem, Map, Str, Value};
 
 use super::{cursor::Before, view::COUNT_FIELDS};
 
@@ -44,8 +44,11 @@ pub(super) fn rewound(object: &Value, before: &Before) -> Value {
         ("promoteFull", flag(before.promote_full)),
     ];
     fields.extend(COUNT_FIELDS.into_iter().zip(before.counts.map(|count| count.map(Value::int64))));
-    let status = object.get("status").cloned().unwrap_or_default();
-    let status = fields.into_iter().fold(status, |status, (key, value)| with(&status, &[key], value));
+    let status = object.get("status").and_then(Value::as_map).map(Map::entries).unwrap_or_default();
+    let is_known = |key: &Str| fields.iter().any(|(field, _)| key.as_bytes() == field.as_bytes());
+    let mut entries: Vec<(Str, Value)> = status.iter().filter(|(key, _)| !is_known(key)).cloned().collect();
+    entries.extend(fields.into_iter().filter_map(|(key, value)| Some((Str::from(key), value?))));
+    let status = Map::new(Elem::Any, entries).map_or_else(|_| Value::Nil, |map| Value::Map(map.into()));
     with(object, &["status"], Some(status))
 }
 

@@ -1,6 +1,6 @@
 //! The rules: from what was and what is to what happened.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap};
 
 use herald_value::Value;
 use jiff::Timestamp;
@@ -40,6 +40,9 @@ pub(super) struct Derivation<'a> {
     /// The revision that the status is about.
     pub(super) revision: i64,
     pub(super) out: Vec<Occurrence>,
+    /// What templates see, as it is and as it was: made once for all occurrences of a look.
+    now: OnceCell<Value>,
+    was: OnceCell<Value>,
 }
 
 impl<'a> Derivation<'a> {
@@ -63,6 +66,8 @@ impl<'a> Derivation<'a> {
             attempt: String::new(),
             revision: 0,
             out: Vec::new(),
+            now: OnceCell::new(),
+            was: OnceCell::new(),
         }
     }
 
@@ -77,9 +82,14 @@ impl<'a> Derivation<'a> {
 
     /// The object with the status that was last seen.
     pub(super) fn before(&self) -> Value {
-        let object =
-            if self.first { self.later.raw.clone() } else { rewound(self.later.raw, &self.earlier.status) };
-        self.shape(&object)
+        if self.first {
+            return self.now();
+        }
+        self.was.get_or_init(|| self.shape(&rewound(self.later.raw, &self.earlier.status))).clone()
+    }
+
+    fn now(&self) -> Value {
+        self.now.get_or_init(|| self.shape(self.later.raw)).clone()
     }
 
     pub(super) fn shape(&self, object: &Value) -> Value {
@@ -122,7 +132,7 @@ impl<'a> Derivation<'a> {
             time,
             message,
             facts,
-            object: Some(object.unwrap_or_else(|| self.shape(self.later.raw))),
+            object: Some(object.unwrap_or_else(|| self.now())),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Everything that a rollout's lifecycle can report: the names, where they come from, what they mean.
 
-use crate::occurrence::EventType;
+use std::borrow::Cow;
+
+use crate::{names::trigger_name, occurrence::EventType};
 
 /// Where the name of an occurrence comes from, and how it can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +43,14 @@ pub const COMMON_FACTS: &[&str] = &["revision", "images", "previousImages"];
 /// The reason of that name.
 pub fn find(reason: &str) -> Option<&'static Reason> {
     REASONS.iter().find(|known| known.reason == reason)
+}
+
+/// The trigger that a reason fires. Those that are known need no work, and nearly all are.
+pub fn trigger_of(reason: &str) -> Cow<'static, str> {
+    match find(reason) {
+        Some(known) => Cow::Borrowed(known.trigger),
+        None => Cow::Owned(trigger_name(reason)),
+    }
 }
 
 /// The reason that fires that trigger.
