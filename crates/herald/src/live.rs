@@ -1,5 +1,7 @@
 //! What commands read of a cluster: the configuration there, and all Rollouts.
 
+use std::collections::BTreeSet;
+
 use herald_core::config::{CONFIG_MAP, SECRET};
 use herald_sources::{
     Change,
@@ -17,6 +19,7 @@ use herald_value::{
 use serde_json::Value as Json;
 
 use crate::{
+    cluster::CONFIG_LABEL,
     failure::Failure,
     pipeline::{report::Reporter, world::World},
     scene::{ClusterArgs, Scene},
@@ -95,7 +98,10 @@ pub(crate) async fn manifests(
     namespace: Option<&str>,
 ) -> Result<Vec<(String, String)>, Failure> {
     let mut files = Vec::new();
-    for fetched in Live::read(cluster, namespace, &[]).await?.0 {
+    let Live(mut all) = Live::read(cluster, namespace, &[]).await?;
+    all.extend(more(cluster, namespace).await?);
+    let mut seen = BTreeSet::new();
+    for fetched in all {
         for problem in &fetched.problems {
             eprintln!("warning: {problem}");
         }
@@ -103,10 +109,38 @@ pub(crate) async fn manifests(
             let Change::Upsert { key, object, .. } = change else { continue };
             let Some(object) = json(&object) else { continue };
             let name = format!("{}/{}/{}", key.kind.to_lowercase(), key.namespace, key.name);
+            if !seen.insert(name.clone()) {
+                continue;
+            }
             files.push((name, herald_services::services::console::yaml(&manifest(object, &key.kind))));
         }
     }
     Ok(files)
+}
+
+/// What else configures: ConfigMaps by their label, and those of other namespaces with their Secrets. Whoever may not list
+/// those is told.
+async fn more(cluster: &ClusterArgs, namespace: Option<&str>) -> Result<Vec<Fetched>, Failure> {
+    let options =
+        ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
+    let connection = connect(&options).await.map_err(|error| Failure::unreachable(error.to_string()))?;
+    let core = |plural, kind| Resource::new("", "v1", plural, kind);
+    let home = Some(cluster.controller_namespace.as_str());
+    let label = format!("labelSelector={}", CONFIG_LABEL.replace('=', "%3D"));
+    let named = |name: &str| format!("fieldSelector=metadata.name%3D{name}");
+    let mut found = Vec::new();
+    for (resource, space, selector) in [
+        (core("configmaps", "ConfigMap"), home, label),
+        (core("configmaps", "ConfigMap"), namespace, named(CONFIG_MAP)),
+        (core("secrets", "Secret"), namespace, named(SECRET)),
+    ] {
+        let fetched = fetch::selected(&connection.client, &resource, space, &selector).await;
+        found.push(fetched.unwrap_or_else(|error| Fetched {
+            problems: vec![format!("{error}; what it configures is not checked")],
+            ..Fetched::default()
+        }));
+    }
+    Ok(found)
 }
 
 fn json(object: &Value) -> Option<Json> {

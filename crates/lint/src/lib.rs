@@ -85,6 +85,9 @@ impl Report {
     }
 }
 
+/// Where the controller and its configuration are, unless somebody chose otherwise.
+const HOME: &str = "argo-rollouts";
+
 /// More findings than this help nobody.
 const MOST_FINDINGS: usize = 500;
 /// Findings of one code and key.
@@ -103,19 +106,32 @@ pub fn lint(files: &[(String, String)], options: &Options) -> Report {
     let maps: Vec<&ConfigMap> = if configured { manifests.config_maps.iter().collect() } else { vec![&none] };
     let mut configs = Vec::new();
     for map in maps {
-        let mut linter = Linter { manifests: &manifests, map, registry, options, found: Vec::new() };
+        let secret = manifests.secret_of(&map.namespace);
+        let mut linter = Linter { manifests: &manifests, map, secret, registry, options, found: Vec::new() };
         let config = linter.config_map();
         findings.extend(linter.found);
         configs.push((map, config));
     }
     for object in &manifests.objects {
-        // A namespace's own configuration comes first, where there are several.
+        // A subscription is answered by the namespace's own configuration or by the controller's: only what both
+        // complain of is wrong.
         let own = configs.iter().find(|(map, _)| map.namespace == object.namespace);
-        let Some((_, config)) = own.or(configs.first()) else { continue };
-        findings.extend(subscriber(&manifests, object, config, configured, options));
+        let home = configs.iter().find(|(map, _)| map.namespace == HOME).or(configs.first());
+        let look = |config| subscriber(&manifests, object, config, configured, options);
+        let Some((_, config)) = own.or(home) else { continue };
+        let mut found = look(config);
+        if let Some((_, config)) = home.filter(|(map, _)| map.namespace != object.namespace)
+            && own.is_some()
+            && !found.is_empty()
+        {
+            let others = look(config);
+            found.retain(|one| {
+                others.iter().any(|other| other.code == one.code && other.in_file == one.in_file)
+            });
+        }
+        findings.extend(found);
     }
-    let objects =
-        manifests.config_maps.len() + usize::from(manifests.secret.is_some()) + manifests.objects.len();
+    let objects = manifests.config_maps.len() + manifests.secrets.len() + manifests.objects.len();
     if objects == 0 && !findings.iter().any(|finding| finding.severity == Severity::Error) {
         let mut nothing =
             Diagnostic::new(Severity::Error, codes::MANIFEST, "there is no Kubernetes object in here")
@@ -169,6 +185,7 @@ fn severity(finding: &Diagnostic) -> Option<Severity> {
 struct Linter<'m> {
     manifests: &'m Manifests,
     map: &'m ConfigMap,
+    secret: Option<BTreeMap<String, Vec<u8>>>,
     registry: Registry,
     options: &'m Options,
     found: Vec<Diagnostic>,
@@ -188,7 +205,7 @@ impl Linter<'_> {
         let provided = "console".parse().map(|name| vec![(name, "console".to_owned())]).unwrap_or_default();
         let input = ConfigInput {
             data,
-            secret: self.manifests.secret.clone().unwrap_or_default(),
+            secret: self.secret.clone().unwrap_or_default(),
             base: catalog::data(),
             object: self.map.object.clone(),
             provided,
@@ -196,11 +213,12 @@ impl Linter<'_> {
         };
         let (config, diagnostics) = Config::load(&input, &self.registry, LIMITS);
         // Without a Secret nobody can tell which keys it has.
-        let idle = |d: &Diagnostic| self.manifests.secret.is_none() && d.code == codes::SECRET_KEY;
+        let secretless = self.secret.is_none();
+        let idle = |d: &Diagnostic| secretless && d.code == codes::SECRET_KEY;
         // Nor what the options become by it, and whether such a service can be used.
         let open: BTreeSet<String> = diagnostics
             .iter()
-            .filter(|d| self.manifests.secret.is_none() && d.code == codes::SERVICE_OPTIONS)
+            .filter(|d| self.secret.is_none() && d.code == codes::SERVICE_OPTIONS)
             .filter_map(|d| d.key.clone().filter(|key| self.waits_for_secret(key, &d.message)))
             .collect();
         for diagnostic in diagnostics {
@@ -225,9 +243,7 @@ impl Linter<'_> {
         self.triggers(&config);
         self.templates(&config);
         if self.options.compat {
-            for (key, diagnostic) in
-                compat::config_map(&config, &self.map.entries, self.manifests.secret.is_some())
-            {
+            for (key, diagnostic) in compat::config_map(&config, &self.map.entries, self.secret.is_some()) {
                 self.tell(&key, diagnostic);
             }
         }
@@ -409,6 +425,14 @@ impl Linter<'_> {
                 self.tell(
                     &key,
                     Diagnostic::new(Severity::Warning, codes::TEMPLATE, message).hint("give it a `message`"),
+                );
+            }
+            for fault in options::methods(&node) {
+                self.tell(
+                    &key,
+                    Diagnostic::new(Severity::Warning, codes::TEMPLATE, fault.message)
+                        .hint(fault.hint)
+                        .at(&template.source, fault.at),
                 );
             }
             self.documented(&key, &node, &template.source);

@@ -12,6 +12,9 @@ use herald_core::{
 
 use crate::place::Text;
 
+/// ConfigMaps with this label are read, too, if it is `true`.
+const CONFIG_LABEL: &str = "herald.dev/config";
+
 /// One entry of a ConfigMap's data.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -44,7 +47,8 @@ pub(crate) struct Object {
 pub(crate) struct Manifests {
     pub(crate) files: Vec<Text>,
     pub(crate) config_maps: Vec<ConfigMap>,
-    pub(crate) secret: Option<BTreeMap<String, Vec<u8>>>,
+    /// By namespace.
+    pub(crate) secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     pub(crate) objects: Vec<Object>,
     pub(crate) found: Vec<Diagnostic>,
 }
@@ -52,13 +56,13 @@ pub(crate) struct Manifests {
 impl Manifests {
     pub(crate) fn read(files: &[(String, String)]) -> Manifests {
         let mut all = Manifests::default();
-        let mut strangers = Vec::new();
+        let (mut strangers, mut labelled) = (Vec::new(), Vec::new());
         for (name, text) in files {
             all.files.push(Text::new(name, text));
             let index = all.files.len() - 1;
             let (nodes, twice, error) = yaml::parse_all_lenient(text);
             for node in nodes {
-                all.document(index, node, &mut strangers);
+                all.document(index, node, &mut strangers, &mut labelled);
             }
             for error in twice {
                 all.tell(index, "", Severity::Warning, codes::DUPLICATE_KEY, error.message, None, error.at);
@@ -68,6 +72,10 @@ impl Manifests {
                 all.tell(index, "", Severity::Error, codes::YAML, error.message, hint, error.at);
             }
         }
+        // After the one with the name, whose keys go before theirs.
+        for (file, node) in labelled {
+            all.config_map(file, &node, true);
+        }
         // A ConfigMap under another name is meant if there is no other, and if it looks like one.
         let none = all.config_maps.is_empty();
         for (file, node, name, at) in strangers {
@@ -75,7 +83,7 @@ impl Manifests {
                 let message = format!("this ConfigMap is called `{name}`, so it is not read");
                 let hint = Some(format!("Argo Rollouts and Herald read the one called `{CONFIG_MAP}`"));
                 all.tell(file, "", Severity::Error, codes::MANIFEST, message, hint, at);
-                all.config_map(file, &node);
+                all.config_map(file, &node, false);
             }
         }
         all
@@ -101,13 +109,19 @@ impl Manifests {
         self.found.push(diagnostic);
     }
 
-    fn document(&mut self, file: usize, node: Node, strangers: &mut Vec<(usize, Node, String, Position)>) {
+    fn document(
+        &mut self,
+        file: usize,
+        node: Node,
+        strangers: &mut Vec<(usize, Node, String, Position)>,
+        labelled: &mut Vec<(usize, Node)>,
+    ) {
         let kind = text(&node, "kind");
         if kind.ends_with("List")
             && let Some(items) = node.get("items")
         {
             for item in items.items() {
-                self.document(file, item.clone(), strangers);
+                self.document(file, item.clone(), strangers, labelled);
             }
             return;
         }
@@ -122,10 +136,12 @@ impl Manifests {
                     self.config_map(
                         file,
                         &Node { kind: Kind::Map(vec![("data".into(), node.at, node.clone())]), at: node.at },
+                        false,
                     );
                 }
             }
-            "ConfigMap" if name == CONFIG_MAP => self.config_map(file, &node),
+            "ConfigMap" if name == CONFIG_MAP => self.config_map(file, &node, false),
+            "ConfigMap" if is_labelled(&node) => labelled.push((file, node)),
             "ConfigMap" => {
                 let data = node.get("data").map(Node::entries).unwrap_or_default();
                 let near = nearest(&name, [CONFIG_MAP]).is_some();
@@ -151,7 +167,8 @@ impl Manifests {
         }
     }
 
-    fn config_map(&mut self, file: usize, node: &Node) {
+    /// `more`: its keys are read where no other ConfigMap has them.
+    fn config_map(&mut self, file: usize, node: &Node, more: bool) {
         let namespace = node.get("metadata").map(|meta| text(meta, "namespace")).unwrap_or_default();
         let place =
             if namespace.is_empty() { CONFIG_MAP.to_owned() } else { format!("{namespace}/{CONFIG_MAP}") };
@@ -212,7 +229,9 @@ impl Manifests {
                 }
             };
             let entry = Entry { file, key_at: *key_at, value_at: value.at, value: text };
-            if let Some(map) = self.config_maps.get_mut(index) {
+            if let Some(map) = self.config_maps.get_mut(index)
+                && !(more && map.entries.contains_key(key))
+            {
                 map.entries.insert(key.clone(), entry);
             }
         }
@@ -220,7 +239,8 @@ impl Manifests {
 
     fn secret(&mut self, file: usize, node: &Node) {
         let object = format!("Secret {SECRET}");
-        let mut data = self.secret.take().unwrap_or_default();
+        let namespace = node.get("metadata").map(|meta| text(meta, "namespace")).unwrap_or_default();
+        let mut data = self.secrets.remove(&namespace).unwrap_or_default();
         for (key, at, value) in node.get("data").map(Node::entries).unwrap_or_default() {
             let encoded: String = value.text().unwrap_or_default().split_whitespace().collect();
             match base64::engine::general_purpose::STANDARD.decode(encoded) {
@@ -246,7 +266,21 @@ impl Manifests {
             self.secret_value(file, &object, key, &bytes, *at);
             data.insert(key.clone(), bytes);
         }
-        self.secret = Some(data);
+        self.secrets.insert(namespace, data);
+    }
+
+    /// The Secret beside the ConfigMap of a namespace. Manifests often leave a namespace out: then it is any.
+    pub(crate) fn secret_of(&self, namespace: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+        match self.secrets.get(namespace).or_else(|| self.secrets.get("")) {
+            Some(secret) => Some(secret.clone()),
+            None if namespace.is_empty() || self.config_maps.len() == 1 => {
+                self.secrets.values().cloned().reduce(|mut all, more| {
+                    all.extend(more);
+                    all
+                })
+            }
+            None => None,
+        }
     }
 
     /// What is odd about a secret value; the value itself is never shown.
@@ -272,6 +306,12 @@ pub(crate) fn put(diagnostic: &mut Diagnostic, text: &Text, at: Position) {
         diagnostic.in_file = Some(at);
         text.line(at.line).clone_into(&mut diagnostic.source_line);
     }
+}
+
+/// Whether the controller reads a ConfigMap besides the one with the name.
+fn is_labelled(node: &Node) -> bool {
+    let labels = node.get("metadata").and_then(|meta| meta.get("labels"));
+    labels.is_some_and(|labels| text(labels, CONFIG_LABEL) == "true")
 }
 
 fn text(node: &Node, key: &str) -> String {

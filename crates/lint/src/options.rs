@@ -1,6 +1,9 @@
 //! Options that a service takes, and can't do anything with: the reference accepts them, and fails at each delivery.
 
-use herald_core::yaml::{Node, Position};
+use herald_core::{
+    names::nearest,
+    yaml::{Node, Position},
+};
 
 /// What each service can't do without, by its type.
 const NEEDED: [(&str, &[&str]); 12] = [
@@ -105,4 +108,25 @@ fn braces(node: &Node, found: &mut Vec<Fault>) {
     }
     node.entries().iter().for_each(|(_, _, value)| braces(value, found));
     node.items().iter().for_each(|item| braces(item, found));
+}
+
+/// The methods of HTTP; a server refuses any other, and these too in small letters.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+/// Methods of a template's `webhook` section that no server knows. What a template makes of one isn't looked at.
+pub(crate) fn methods(template: &Node) -> Vec<Fault> {
+    let entries = template.get("webhook").map(Node::entries).unwrap_or_default();
+    let methods = entries.iter().filter_map(|(_, _, entry)| entry.get("method"));
+    let unknown = methods.filter_map(|method| {
+        let text = method.text().filter(|text| !text.is_empty() && !text.contains("{{"))?;
+        (!METHODS.contains(&text)).then(|| Fault {
+            message: format!("there is no HTTP method `{text}`: the server refuses it"),
+            hint: match nearest(&text.to_ascii_uppercase(), METHODS) {
+                Some(near) => format!("write `{near}`"),
+                None => format!("known are {}", METHODS.join(", ")),
+            },
+            at: method.at,
+        })
+    });
+    unknown.collect()
 }

@@ -121,6 +121,8 @@ fn the_published_form_and_the_catalogue_give_nothing() {
 #[test]
 fn garbage_is_answered_soon() {
     let started = std::time::Instant::now();
+    // The first are about a megabyte; the others, which hold thousands of real mistakes, as much as a debug build can read
+    // in seconds. Twice as many take twice as long: it was measured with 7,500 and 15,000 triggers.
     let mut texts = vec![
         "{{".repeat(500_000),
         "[".repeat(1 << 20),
@@ -129,31 +131,31 @@ fn garbage_is_answered_soon() {
         "a: b: c: d\n".repeat(100_000),
         "&a [*a, *a]\n".repeat(80_000),
         "\"\\".repeat(500_000),
-        "x: |\n".repeat(200_000),
+        "x: |\n".repeat(60_000),
     ];
     let head = "kind: ConfigMap\nmetadata: {name: argo-rollouts-notification-configmap}\ndata:\n";
-    texts.push(format!("{head}{}", "  trigger.a: |\n    - when: x\n".repeat(30_000)));
-    texts.push(format!("{head}  template.a: |\n{}", "    message: '{{.rollout.x.y}}'\n".repeat(30_000)));
-    texts.push(format!("{head}  template.a: |\n    message: '{}'\n", "{{.rollout.nope}}".repeat(50_000)));
-    texts.push(format!("{head}  template.a: |\n    message: \"{}\"\n", "{{.app.nope}}\\n".repeat(50_000)));
+    texts.push(format!("{head}{}", "  trigger.a: |\n    - when: x\n".repeat(10_000)));
+    texts.push(format!("{head}  template.a: |\n{}", "    message: '{{.rollout.x.y}}'\n".repeat(8_000)));
+    texts.push(format!("{head}  template.a: |\n    message: '{}'\n", "{{.rollout.nope}}".repeat(10_000)));
+    texts.push(format!("{head}  template.a: |\n    message: \"{}\"\n", "{{.app.nope}}\\n".repeat(10_000)));
     texts.push(format!(
         "{head}  trigger.a: |\n    - when: {}\n      send: [x]\n",
         "a.b == 1 and ".repeat(80_000)
     ));
     texts.push(format!(
         "{head}  subscriptions: |\n{}",
-        "    - recipients: [slack:x]\n      triggers: [y]\n".repeat(20_000)
+        "    - recipients: [slack:x]\n      triggers: [y]\n".repeat(6_000)
     ));
     texts.push(format!(
         "{head}{}",
-        (0..30_000).map(|n| format!("  trigger.t{n}: '- send: [x{n}]'\n")).collect::<String>()
+        (0..6_000).map(|n| format!("  trigger.t{n}: '- send: [x{n}]'\n")).collect::<String>()
     ));
     for text in &texts {
         let one = std::time::Instant::now();
         let report = lint(&[("garbage".into(), text.clone())], &Options { compat: true, more: None });
         let shown = format::text(&report);
         // A debug build is an order of magnitude slower than what people run.
-        assert!(one.elapsed().as_secs() < 90, "{:?} for {:?}…", one.elapsed(), &text[..60]);
+        assert!(one.elapsed().as_secs() < 30, "{:?} for {:?}…", one.elapsed(), &text[..60]);
         assert!(shown.len() < 4 << 20, "{} bytes of findings", shown.len());
         eprintln!(
             "{:?} {} findings: {:?}…",

@@ -23,7 +23,7 @@ use super::related::Kind;
 const PAGE: u32 = 100;
 
 /// ConfigMaps with this label are merged into the configuration.
-pub(super) const CONFIG_LABEL: &str = "herald.dev/config=true";
+pub(crate) const CONFIG_LABEL: &str = "herald.dev/config=true";
 
 /// Where something was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

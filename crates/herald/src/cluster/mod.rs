@@ -58,6 +58,7 @@ use crate::{
     ui::UiArgs,
 };
 use baseline::Baseline;
+pub(crate) use feeds::CONFIG_LABEL;
 use feeds::{Feeds, Pulse, Reach};
 use record::Records;
 use session::{Session, Surroundings};

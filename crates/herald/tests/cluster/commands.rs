@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use herald_testkit::apiserver;
+use herald_testkit::apiserver::{self, Api};
 use serde_json::{Value, json};
 
 use crate::scene::{HEALTHY_HASH, NOTIFIED, Scene, completed};
@@ -18,6 +18,39 @@ fn herald(scene: &Scene, arguments: &[&str]) -> Output {
         .env_remove("RUST_LOG")
         .output()
         .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lint_reads_further_config_maps_and_those_of_teams() {
+    let Some(scene) = Scene::new("lint-more").await else { return };
+    let team = scene.server.namespace("lint-team").await;
+    scene.configure(&[]).await;
+    let labelled = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "more", "labels": {"herald.dev/config": "true"}},
+        "data": {"trigger.on-more": "- when: rollout.status.phas == 'Healthy'\n  send: [completed]\n"},
+    });
+    Api::done(scene.api.create(&Api::core(&scene.namespace, "configmaps"), &labelled).await);
+    let broken = ("trigger.on-team".to_owned(), "- when: 1 ==\n  send: [x]\n".to_owned());
+    scene.put_config_in(&team, [broken].into()).await;
+    // A Rollout of the team is answered by the controller's configuration, too.
+    scene.api.put_rollout(&team, &completed("web", &["when-healthy"])).await;
+    let (url, kubeconfig) = (scene.server.url(), scene.home());
+    let kubeconfig = apiserver::write_kubeconfig(kubeconfig, &url, &scene.token, &scene.namespace);
+    let output = Command::new(env!("CARGO_BIN_EXE_herald"))
+        .args(["lint", "--live", "--format", "json", "-n", &team])
+        .args(["--controller-namespace", &scene.namespace, "--kubeconfig"])
+        .arg(kubeconfig)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let files: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().filter_map(|one| one["file"].as_str()).collect();
+    let map = format!("configmap/{team}/argo-rollouts-notification-configmap");
+    assert!(files.contains(&map.as_str()), "{}", text(&output));
+    assert!(files.contains(&format!("configmap/{}/more", scene.namespace).as_str()), "{}", text(&output));
+    assert!(!files.iter().any(|file| file.starts_with("rollout/")), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
 }
 
 fn text(output: &Output) -> String {

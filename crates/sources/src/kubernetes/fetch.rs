@@ -95,7 +95,19 @@ pub async fn all(
     resource: &Resource,
     namespace: Option<&str>,
 ) -> Result<Fetched, FetchError> {
+    selected(client, resource, namespace, "").await
+}
+
+/// Objects of a kind, of a namespace or of all, that a selector chooses: a part of a query, such as
+/// `labelSelector=a%3Db`; empty for all.
+pub async fn selected(
+    client: &Client,
+    resource: &Resource,
+    namespace: Option<&str>,
+    selector: &str,
+) -> Result<Fetched, FetchError> {
     namespace.map_or(Ok(()), check)?;
+    let selector = if selector.is_empty() { String::new() } else { format!("&{selector}") };
     let what = match namespace {
         Some(namespace) => format!("{resource} of namespace {namespace}"),
         None => format!("{resource} of all namespaces"),
@@ -103,7 +115,7 @@ pub async fn all(
     let path = resource.path(namespace);
     let (mut fetched, mut next) = (Fetched::default(), String::new());
     loop {
-        let page = format!("{path}?limit={PAGE}{next}");
+        let page = format!("{path}?limit={PAGE}{selector}{next}");
         let Some(list) = get(client, &page, &resource.kind, &what).await? else { return Ok(fetched) };
         fetched.add(&list);
         match list.path(&["metadata", "continue"]).and_then(Value::as_str) {
