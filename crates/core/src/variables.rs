@@ -22,7 +22,15 @@ fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::map(entries).unwrap_or_default()
 }
 
-/// `rollout`, `analysisRuns`, `time`, `secrets`, and the extras.
+/// The name of the variable that an object is: `rollout`, or for another kind of object its kind in lower case.
+pub fn name_of(object: &Value) -> String {
+    match text(object, &["kind"]) {
+        None | Some("") => "rollout".to_owned(),
+        Some(kind) => kind.to_lowercase(),
+    }
+}
+
+/// The object under its name, `analysisRuns`, `time`, `secrets`, and the extras.
 pub fn variables(
     rollout: &Value,
     analysis_runs: &Value,
@@ -30,8 +38,9 @@ pub fn variables(
     now: jiff::Timestamp,
     extras: &Extras<'_>,
 ) -> Value {
+    let name = name_of(rollout);
     let mut entries = vec![
-        ("rollout", rollout.clone()),
+        (name.as_str(), rollout.clone()),
         ("analysisRuns", analysis_runs.clone()),
         ("time", time(now)),
         ("secrets", secrets.clone()),

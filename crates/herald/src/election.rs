@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 
 /// The name of the lease, and the beginning of those of shards.
-const LEASE: &str = "herald";
+pub(crate) const LEASE: &str = "herald";
 
 /// Flags of the election.
 #[derive(Args, Clone, Debug)]
@@ -58,21 +58,21 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 impl ElectionArgs {
     /// What the election is told, or why these flags don't fit together.
-    pub(crate) fn options(&self) -> Result<ElectionOptions, Failure> {
+    pub(crate) fn options(&self, lease: &str) -> Result<ElectionOptions, Failure> {
         let timing = Timing {
             duration: self.leader_election_lease_duration,
             renew_deadline: self.leader_election_renew_deadline,
             retry: self.leader_election_retry_period,
         };
         timing.check().map_err(|wrong| Failure::bad(format!("--leader-election-…: {wrong}")))?;
-        Ok(ElectionOptions { timing, ..ElectionOptions::new(LEASE) })
+        Ok(ElectionOptions { timing, ..ElectionOptions::new(lease) })
     }
 
-    /// Takes part, with leases in this namespace.
+    /// Takes part, with leases in this namespace that begin with this name.
     pub(crate) fn join(
         &self,
         client: Client,
-        namespace: &str,
+        (namespace, lease): (&str, &str),
         metrics: &Arc<Metrics>,
     ) -> Result<Part, Failure> {
         if !self.leader_elect {
@@ -81,26 +81,26 @@ impl ElectionArgs {
                     "--shards needs --leader-elect: a replica acts for the shards it holds",
                 ));
             }
-            metrics.lease(LEASE, true);
+            metrics.lease(lease, true);
             return Ok(Part::Alone);
         }
-        let options = self.options()?;
+        let options = self.options(lease)?;
         let store = Arc::new(KubeLeases::new(client, namespace));
         if self.shards > 1 {
             let handle = Sharder::start(store, options, self.shards).map_err(Failure::bad)?;
-            count_shards(handle.watch(), metrics.clone());
+            count_shards(lease.to_owned(), handle.watch(), metrics.clone());
             return Ok(Part::Shards(handle));
         }
         let handle = Elector::start(store, options).map_err(Failure::bad)?;
-        count_lease(handle.watch(), metrics.clone());
+        count_lease(lease.to_owned(), handle.watch(), metrics.clone());
         Ok(Part::Leader(handle))
     }
 }
 
-fn count_lease(mut leadership: watch::Receiver<Leadership>, metrics: Arc<Metrics>) {
+fn count_lease(lease: String, mut leadership: watch::Receiver<Leadership>, metrics: Arc<Metrics>) {
     tokio::spawn(async move {
         loop {
-            metrics.lease(LEASE, leadership.borrow_and_update().leads());
+            metrics.lease(&lease, leadership.borrow_and_update().leads());
             if leadership.changed().await.is_err() {
                 return;
             }
@@ -108,12 +108,12 @@ fn count_lease(mut leadership: watch::Receiver<Leadership>, metrics: Arc<Metrics
     });
 }
 
-fn count_shards(mut set: watch::Receiver<ShardSet>, metrics: Arc<Metrics>) {
+fn count_shards(lease: String, mut set: watch::Receiver<ShardSet>, metrics: Arc<Metrics>) {
     tokio::spawn(async move {
         loop {
             let now = set.borrow_and_update().clone();
             for shard in 0..now.total {
-                metrics.lease(&format!("{LEASE}-shard-{shard}"), now.held.contains_key(&shard));
+                metrics.lease(&format!("{lease}-shard-{shard}"), now.held.contains_key(&shard));
             }
             if set.changed().await.is_err() {
                 return;
@@ -368,13 +368,13 @@ mod tests {
     #[test]
     fn the_times_are_the_reference_s_and_are_checked_together() {
         let args = parse(&[]).unwrap();
-        assert_eq!(args.options().unwrap().timing, Timing::default());
+        assert_eq!(args.options(LEASE).unwrap().timing, Timing::default());
         assert!(args.leader_elect && args.shards == 1);
         let args = parse(&["--leader-elect=false", "--leader-election-lease-duration=1m"]).unwrap();
         assert!(!args.leader_elect);
-        assert_eq!(args.options().unwrap().timing.duration, Duration::from_secs(60));
+        assert_eq!(args.options(LEASE).unwrap().timing.duration, Duration::from_secs(60));
         let args = parse(&["--leader-election-renew-deadline=15s"]).unwrap();
-        assert!(args.options().unwrap_err().message.contains("longer than the renew deadline"));
+        assert!(args.options(LEASE).unwrap_err().message.contains("longer than the renew deadline"));
         assert!(parse(&["--leader-election-retry-period=soon"]).unwrap_err().contains("is no duration"));
         assert!(parse(&["--shards=0"]).is_err());
     }

@@ -112,7 +112,7 @@ impl Simulation {
             );
             outcome.explanations.push(explanation);
         }
-        let weigher = Weigher { config, reporter: &self.reporter, now };
+        let weigher = Weigher { config, reporter: &self.reporter, now, scope: SCOPE };
         let Weighed { batch, next_look: next, .. } = weigher.weigh(&look, key.to_string(), known(), silent);
         self.scene.world.looked(key);
         self.keep(key, batch, next, now, outcome);

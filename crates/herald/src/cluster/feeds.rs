@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::related::Kind;
+use super::{related::Kind, watched::Watched};
 
 /// Objects in a page of a list: so many are in memory at a time.
 const PAGE: u32 = 100;
@@ -64,7 +64,7 @@ impl WatchObserver for Pulse {
 }
 
 /// Which namespaces, and which Rollouts in them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Reach {
     /// Only this one.
     pub(super) namespace: Option<String>,
@@ -74,6 +74,8 @@ pub(super) struct Reach {
     pub(super) home: String,
     /// Whether namespaces have configurations of their own.
     pub(super) self_service: bool,
+    /// What is watched: Rollouts, mostly.
+    pub(super) watched: Watched,
 }
 
 /// The watches of a session. They end when it is dropped.
@@ -97,6 +99,11 @@ impl Feeds {
     /// Whether there are Rollouts that are not watched.
     pub(super) fn is_selective(&self) -> bool {
         self.reach.labels.is_some()
+    }
+
+    /// What is watched.
+    pub(super) fn watched(&self) -> &Watched {
+        &self.reach.watched
     }
 
     /// Whether namespaces have configurations of their own.
@@ -137,7 +144,7 @@ impl Feeds {
             ),
             Feed::Owned(Kind::AnalysisRun) => (argo("analysisruns", "AnalysisRun"), all(None, None)),
             Feed::Owned(Kind::Experiment) => (argo("experiments", "Experiment"), all(None, None)),
-            Feed::Rollouts => (argo("rollouts", "Rollout"), all(labels, None)),
+            Feed::Rollouts => (self.reach.watched.resource(), all(labels, None)),
             Feed::Events => (core("events", "Event"), all(None, Some("involvedObject.kind=Rollout"))),
         };
         let again = if feed == Feed::Rollouts { self.again.clone() } else { Arc::default() };

@@ -22,6 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Asks the API server.
 pub(super) struct Fetch {
     client: Client,
+    watched: Resource,
 }
 
 /// What was found.
@@ -30,10 +31,6 @@ pub(super) struct Found {
     pub(super) objects: Vec<Value>,
     /// To be asked for again.
     pub(super) later: Vec<String>,
-}
-
-fn rollouts() -> Resource {
-    Resource::new("argoproj.io", "v1alpha1", "rollouts", "Rollout")
 }
 
 /// The kinds that belong to Rollouts.
@@ -46,21 +43,21 @@ pub(super) fn owned() -> [(Kind, Resource); 3] {
 }
 
 impl Fetch {
-    pub(super) fn new(client: Client) -> Fetch {
-        Fetch { client }
+    /// For objects of the kind that is watched.
+    pub(super) fn new(client: Client, watched: Resource) -> Fetch {
+        Fetch { client, watched }
     }
 
-    /// Rollouts by `namespace/name`. What is gone is not among them: its deletion is heard elsewhere.
+    /// Those that are watched, by `namespace/name`. What is gone is not among them: its deletion is heard elsewhere.
     pub(super) async fn rollouts(&self, names: &[String]) -> Found {
         let asked = names.iter().filter_map(|name| name.split_once('/').map(|split| (name, split)));
-        let answers =
-            stream::iter(asked)
-                .map(|(name, (namespace, short))| async move {
-                    (name, self.one(&rollouts(), namespace, short).await)
-                })
-                .buffer_unordered(AT_A_TIME)
-                .collect::<Vec<_>>()
-                .await;
+        let answers = stream::iter(asked)
+            .map(|(name, (namespace, short))| async move {
+                (name, self.one(&self.watched, namespace, short).await)
+            })
+            .buffer_unordered(AT_A_TIME)
+            .collect::<Vec<_>>()
+            .await;
         let mut found = Found::default();
         for (name, answer) in answers {
             match answer {

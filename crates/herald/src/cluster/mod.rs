@@ -16,6 +16,7 @@ mod session;
 mod settling;
 mod tenants;
 mod visitors;
+mod watched;
 
 use std::{
     future::pending,
@@ -32,7 +33,7 @@ use herald_core::config::ConfigInput;
 use herald_outbox::{Clock, Courier, CourierOptions, HandleCache, Outbox, SystemClock};
 use herald_services::http::Range;
 use herald_sources::kubernetes::{
-    annotate::{ApiResource, Busy, KubeAnnotations, PatchOptions, StatePatcher},
+    annotate::{Busy, KubeAnnotations, PatchOptions, StatePatcher},
     client::{Connection, ConnectionOptions, connect},
     event_writer::{EventWriter, KubeEvents},
     limit::RequestLimit,
@@ -43,7 +44,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     cluster_events,
-    election::{ElectionArgs, Part, Patches, Scope},
+    election::{ElectionArgs, LEASE, Part, Patches, Scope},
     failure::{Failure, Outcome},
     input::ConfigArgs,
     operator::{Health, MetricsArgs, Requests},
@@ -64,12 +65,16 @@ use record::Records;
 use session::{Session, Surroundings};
 use settling::Settling;
 use visitors::Visitors;
+use watched::{ResourceName, Watched};
+
+/// The scope of what the store keeps about us.
+const META: &str = "meta";
 
 /// Where the store keeps when this fleet first looked at the cluster.
-const BASELINE: (&str, &str) = ("meta", "baseline");
+const BASELINE: &str = "baseline";
 
 /// Where the store keeps what it acted for last.
-const ACTED: (&str, &str) = ("meta", "acted");
+const ACTED: &str = "acted";
 
 /// How often a standby looks whether it is needed.
 const STANDBY: Duration = Duration::from_millis(500);
@@ -96,6 +101,9 @@ pub(crate) struct ClusterArgs {
     /// Watch the namespace of the configuration only
     #[arg(long, env = "HERALD_NAMESPACED")]
     namespaced: bool,
+    /// Watch objects of this kind instead of Rollouts: conditions and templates see them under the kind's name in lower case
+    #[arg(long, value_name = "GROUP/VERSION/KIND", env = "HERALD_RESOURCE")]
+    resource: Option<ResourceName>,
     /// Watch only Rollouts with these labels
     #[arg(long, value_name = "LABELS", env = "HERALD_SELECTOR")]
     selector: Option<String>,
@@ -193,6 +201,10 @@ pub(crate) async fn run(
     let home = home(options.config.namespace.as_deref(), &connection);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let handles = Arc::new(HandleCache::start(outbox.clone(), clock.clone(), handles::MOST).await?);
+    let watched = match &args.resource {
+        Some(name) => Watched::find(&connection.client, name).await?,
+        None => Watched::rollouts(),
+    };
     let metrics = options.metrics.metrics();
     let reporter = Arc::new(Reporter::counting(options.json, metrics.clone()));
     let traces = Traces::from_env(&metrics);
@@ -213,21 +225,24 @@ pub(crate) async fn run(
     let secrets = active.subscribe();
     let clean = Arc::new(move |text: &str| secrets.borrow().redactor.clean(text));
     let events = Arc::new(EventWriter::start(store, &herald_sources::lease::identity(), clean));
-    let known = |kind: &str| (kind == "Rollout").then(|| "argoproj.io/v1alpha1".to_owned());
+    let ours = watched.resource();
+    let known = move |kind: &str| (kind == ours.kind).then(|| ours.api_version());
     health.tell_given_up(cluster_events::given_up(events.clone(), known));
-    let part = args.election.join(connection.client.clone(), &home, &metrics)?;
+    let part = args.election.join(connection.client.clone(), (&home, &watched.own(LEASE)), &metrics)?;
     let pulse = Pulse::new(metrics);
     tracing::info!(
         server = connection.server,
         namespace = if args.namespaced { home.as_str() } else { "all" },
         configuration = home,
-        "watching Rollouts"
+        "watching {}s",
+        watched.kind()
     );
     let reach = Reach {
         namespace: args.namespaced.then(|| home.clone()),
         labels: labels(args),
         home: home.clone(),
         self_service: args.is_self_service(),
+        watched,
     };
     let fleet = Fleet {
         options,
@@ -355,13 +370,7 @@ impl Fleet<'_> {
                 ..PatchOptions::default()
             },
         ));
-        let resource = Arc::new(ApiResource {
-            group: "argoproj.io".into(),
-            version: "v1alpha1".into(),
-            api_version: "argoproj.io/v1alpha1".into(),
-            kind: "Rollout".into(),
-            plural: "rollouts".into(),
-        });
+        let resource = Arc::new(self.reach.watched.api_resource());
         let with_cursor = args.cursor_annotation.unwrap_or(elected);
         let records =
             args.state_annotation.then(|| Records::new(patcher.clone(), resource, with_cursor, deliveries));
@@ -423,7 +432,7 @@ impl Fleet<'_> {
                 self.health.is_ready();
                 let since = earliest.unwrap_or(began);
                 if own.is_none() {
-                    Session::note_baseline(&*self.outbox, BASELINE, since).await?;
+                    self.remember(BASELINE, &since.to_string()).await?;
                 }
                 if let Some(acted) = &acted {
                     self.remember(ACTED, &acted.text()).await?;
@@ -469,14 +478,15 @@ impl Fleet<'_> {
         result
     }
 
-    async fn state(&self, key: (&str, &str)) -> Result<Option<String>, Failure> {
-        let bytes = self.outbox.get_state(key.0, key.1).await?;
+    async fn state(&self, name: &str) -> Result<Option<String>, Failure> {
+        let bytes = self.outbox.get_state(META, &self.reach.watched.own(name)).await?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    async fn remember(&self, key: (&str, &str), text: &str) -> Outcome {
+    async fn remember(&self, name: &str, text: &str) -> Outcome {
         use herald_outbox::{Batch, StateEntry};
-        let entry = StateEntry { scope: key.0.into(), key: key.1.into(), value: text.as_bytes().to_vec() };
+        let key = self.reach.watched.own(name);
+        let entry = StateEntry { scope: META.into(), key, value: text.as_bytes().to_vec() };
         self.outbox.commit(Batch { put_state: vec![entry], ..Batch::default() }).await?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use herald_core::lifecycle::Subject;
-use herald_outbox::{Batch, Filter, Outbox, OutboxError, Outcome as Standing, StateEntry};
+use herald_outbox::{Batch, Filter, Outbox, OutboxError, Outcome as Standing};
 use herald_sources::{
     ObjectKey,
     kubernetes::{Client, watch::Heard},
@@ -36,7 +36,7 @@ use crate::{
     operator::Health,
     pipeline::{
         configuration::{Active, Builder},
-        engine::{Engine, SCOPE},
+        engine::Engine,
         look::{Look, Past, text},
         report::Reporter,
     },
@@ -123,7 +123,7 @@ impl<'a> Session<'a> {
         settled: mpsc::UnboundedReceiver<Settled>,
         records: Option<Records>,
     ) -> Session<'a> {
-        let fetch = Fetch::new(around.client.clone());
+        let fetch = Fetch::new(around.client.clone(), feeds.watched().resource());
         Session {
             around,
             feeds,
@@ -330,6 +330,10 @@ impl<'a> Session<'a> {
                 }
                 self.configure_tenants();
                 self.is_configured = true;
+                if !self.feeds.watched().is_rollouts() {
+                    // Nothing belongs to them that templates would look at.
+                    return self.begin(Feed::Rollouts);
+                }
                 for kind in [Kind::ReplicaSet, Kind::AnalysisRun, Kind::Experiment] {
                     self.begin(Feed::Owned(kind));
                 }
@@ -338,7 +342,9 @@ impl<'a> Session<'a> {
             Feed::Rollouts => {
                 self.related.keep(|(namespace, name)| self.index.subscribed(&format!("{namespace}/{name}")));
                 self.synced = true;
-                self.feeds.open(Feed::Events);
+                if self.feeds.watched().is_rollouts() {
+                    self.feeds.open(Feed::Events);
+                }
             }
             Feed::Events => {}
         }
@@ -464,12 +470,14 @@ impl<'a> Session<'a> {
     async fn look_at(&mut self, group: &[Value], why: Why) -> Result<(), OutboxError> {
         let active = self.around.active.borrow().clone();
         let is_first = !self.synced;
+        let (scope, is_rollouts) = (self.feeds.watched().scope(), self.feeds.watched().is_rollouts());
         let notify_existing = self.around.notify_existing;
         let engine = Engine {
             config: &active.config,
             outbox: &*self.around.outbox,
             reporter: &self.around.reporter,
             now: Timestamp::now(),
+            scope: &scope,
         };
         let (mut fresh, mut names) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for object in group {
@@ -500,12 +508,12 @@ impl<'a> Session<'a> {
             let subscribed = |config| crate::pipeline::assess::subscribed(config, object);
             let subscribed = subscribed(&active.config) || tenant.is_some_and(subscribed);
             let news = subscribed && !self.index.subscribe(&name, subscribed);
-            if news && self.synced && !unheard {
+            if news && self.synced && !unheard && is_rollouts {
                 for (kind, owned) in self.fetch.belongings(&key.namespace, uid).await {
                     self.related.put(kind, &owned);
                 }
             }
-            let workload = if subscribed { self.fetch.workload(object).await } else { None };
+            let workload = if subscribed && is_rollouts { self.fetch.workload(object).await } else { None };
             let belongings = self.related.of(uid);
             let baseline = self.around.baseline.of(uid);
             let silent = baseline.is_none() && is_first && !notify_existing;
@@ -577,14 +585,16 @@ impl<'a> Session<'a> {
 
     async fn gone(&mut self, name: &str, last: Option<&Value>) -> Result<(), OutboxError> {
         let Some((namespace, short)) = name.split_once('/') else { return Ok(()) };
+        let (scope, kind) = (self.feeds.watched().scope(), self.feeds.watched().kind().to_owned());
         let active = self.around.active.borrow().clone();
         let engine = Engine {
             config: &active.config,
             outbox: &*self.around.outbox,
             reporter: &self.around.reporter,
             now: Timestamp::now(),
+            scope: &scope,
         };
-        let key = ObjectKey { kind: "Rollout".into(), namespace: namespace.into(), name: short.into() };
+        let key = ObjectKey { kind, namespace: namespace.into(), name: short.into() };
         let look = Look {
             key: &key,
             rollout: Subject::Deleted(last),
@@ -622,7 +632,7 @@ impl<'a> Session<'a> {
     async fn complete(&mut self) -> Result<(), OutboxError> {
         let mut missing = self.index.missing();
         if !self.synced {
-            for name in self.around.outbox.state_keys(SCOPE).await? {
+            for name in self.around.outbox.state_keys(&self.feeds.watched().scope()).await? {
                 if !self.index.contains(&name) {
                     missing.push(name);
                 }
@@ -634,7 +644,7 @@ impl<'a> Session<'a> {
         if !self.left_over.is_empty() {
             self.drop_left_over().await?;
         }
-        self.around.health.metrics().watched("rollouts", self.index.len());
+        self.around.health.metrics().watched(&self.feeds.watched().resource().plural, self.index.len());
         Ok(())
     }
 
@@ -682,15 +692,5 @@ impl<'a> Session<'a> {
                 records.settled(&name, &id);
             }
         }
-    }
-
-    /// Notes that the cluster was looked at for the first time.
-    pub(super) async fn note_baseline(
-        outbox: &dyn Outbox,
-        key: (&str, &str),
-        at: Timestamp,
-    ) -> Result<(), OutboxError> {
-        let entry = StateEntry { scope: key.0.into(), key: key.1.into(), value: at.to_string().into_bytes() };
-        outbox.commit(Batch { put_state: vec![entry], ..Batch::default() }).await.map(drop)
     }
 }

@@ -135,6 +135,11 @@ pub(crate) fn subscribed(config: &Config, object: &Value) -> bool {
     annotated || !config.subscriptions().is_empty()
 }
 
+/// Only Rollouts have one. What doesn't say its kind is one.
+pub(crate) fn has_lifecycle(object: &Value) -> bool {
+    matches!(text(object, &["kind"]), "" | "Rollout")
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -219,8 +224,13 @@ pub(crate) fn assess(
         gone @ Subject::Deleted(_) => gone,
     };
     let baseline = (!quiet).then_some(look.past.since.unwrap_or(Timestamp::MIN));
-    let mut observed = observe(known.cursor.as_ref(), &look.observation(rollout), baseline, now);
-    if known.cursor.is_none() && baseline == Some(Timestamp::MIN) {
+    let has_lifecycle = has_lifecycle(object);
+    let mut observed = match has_lifecycle {
+        true => observe(known.cursor.as_ref(), &look.observation(rollout), baseline, now),
+        // Nothing happens to it that we know of. What its conditions know is kept all the same.
+        false => Observed { cursor: Some(Cursor::default()), occurrences: Vec::new() },
+    };
+    if has_lifecycle && known.cursor.is_none() && baseline == Some(Timestamp::MIN) {
         add_step(&mut observed, look, rollout, now);
         drop_past(&mut observed, object);
     }
@@ -233,8 +243,12 @@ pub(crate) fn assess(
         }
     }
 
-    let shaped = shape_rollout(object, look.workload);
-    let previous = look.previous.map(|previous| shape_rollout(previous, look.workload));
+    let shape = |object: &Value| match has_lifecycle {
+        true => shape_rollout(object, look.workload),
+        false => object.clone(),
+    };
+    let shaped = shape(object);
+    let previous = look.previous.map(shape);
     let runs = select_analysis_runs(object, look.analysis_runs.iter().copied());
     let state = known.record(object, look.past);
     let question = Question {

@@ -21,7 +21,7 @@ use super::{
     tenant,
 };
 
-/// The scope of what is known of each Rollout.
+/// Where the store keeps what is known of each Rollout. Other kinds have scopes of their own.
 pub(crate) const SCOPE: &str = "rollout";
 
 /// The annotation with what the next leader has to know.
@@ -36,6 +36,8 @@ pub(crate) struct Engine<'a> {
     pub(crate) outbox: &'a dyn Outbox,
     pub(crate) reporter: &'a Reporter,
     pub(crate) now: Timestamp,
+    /// Where the store keeps what is known of the objects.
+    pub(crate) scope: &'a str,
 }
 
 /// What follows from a look.
@@ -56,6 +58,8 @@ pub(crate) struct Weigher<'a> {
     pub(crate) config: &'a Config,
     pub(crate) reporter: &'a Reporter,
     pub(crate) now: Timestamp,
+    /// Where the store keeps what is known of the objects.
+    pub(crate) scope: &'a str,
 }
 
 /// What one of the configurations has decided.
@@ -74,7 +78,7 @@ impl Part<'_> {
 impl Engine<'_> {
     /// What the store knows of Rollouts, by `namespace/name` and in that order.
     pub(crate) async fn recall(&self, names: &[String]) -> Result<Vec<Option<Known>>, OutboxError> {
-        let stored = self.outbox.get_states(SCOPE, names).await?;
+        let stored = self.outbox.get_states(self.scope, names).await?;
         // What can't be read is as good as never seen; it is told at most once more.
         Ok(stored.into_iter().map(|bytes| serde_json::from_slice(&bytes?).ok()).collect())
     }
@@ -97,7 +101,8 @@ impl Engine<'_> {
         }
         // What is known of an object was found out at an earlier look: only what nobody ever saw is looked at in silence.
         let silent = silent && !(look.past.cluster && known.is_some());
-        let weigher = Weigher { config: self.config, reporter: self.reporter, now: self.now };
+        let weigher =
+            Weigher { config: self.config, reporter: self.reporter, now: self.now, scope: self.scope };
         weigher.weigh(look, key, known, silent)
     }
 }
@@ -106,7 +111,7 @@ impl Weigher<'_> {
     /// What follows from a look and what was known, without reading or storing anything.
     pub(crate) fn weigh(&self, look: &Look<'_>, key: String, known: Option<Known>, silent: bool) -> Weighed {
         let Some(mut assessed) = assess(self.config, look, known, silent, self.now) else {
-            let batch = Batch { delete_state: vec![(SCOPE.into(), key)], ..Batch::default() };
+            let batch = Batch { delete_state: vec![(self.scope.into(), key)], ..Batch::default() };
             return Weighed { batch, ..Weighed::default() };
         };
         configuration::tell(std::mem::take(&mut assessed.decision.diagnostics), look, self.reporter);
@@ -118,7 +123,7 @@ impl Weigher<'_> {
                 let (object, occurrences) = (&assessed.shaped, &assessed.occurrences);
                 assess::explained(config, object, occurrences, decision, self.now)
             });
-            kept.extend(why.as_ref().and_then(|why| decisions::keep(why, &key, known)));
+            kept.extend(why.as_ref().and_then(|why| decisions::keep(why, &self.slot(&key), known)));
             why
         };
         let mut known = assessed.known;
@@ -227,13 +232,18 @@ impl Weigher<'_> {
         known.tenant_held = held;
         known.sent = state.to_text().unwrap_or_default();
         match serde_json::to_vec(&known) {
-            Ok(value) if !gone => batch.put_state.push(StateEntry { scope: SCOPE.into(), key, value }),
+            Ok(value) if !gone => batch.put_state.push(StateEntry { scope: self.scope.into(), key, value }),
             _ => {
-                batch.delete_state.extend(super::decisions::entries(&key, known.decisions));
-                batch.delete_state.push((SCOPE.into(), key));
+                batch.delete_state.extend(decisions::entries(&self.slot(&key), known.decisions));
+                batch.delete_state.push((self.scope.into(), key));
             }
         }
         Weighed { batch, next_look: None, known: (!gone).then_some(known), recorded }
+    }
+
+    /// Under which name decisions are kept: two objects of different kinds may have the same.
+    fn slot(&self, key: &str) -> String {
+        if self.scope == SCOPE { key.to_owned() } else { format!("{}/{key}", self.scope) }
     }
 
     fn tell(&self, look: &Look<'_>, due: &Due, reason: &str) {

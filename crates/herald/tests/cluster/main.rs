@@ -12,6 +12,7 @@ mod faults;
 mod high_availability;
 mod installation;
 mod load;
+mod other_kinds;
 mod restarts;
 mod scene;
 mod self_service;

@@ -290,6 +290,21 @@ impl Herald {
         assert!(ready.is_ok(), "herald is not ready:\n{}", log());
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) async fn wait(mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        let ended = apiserver::wait_for(limit, async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(
+            ended.await.is_ok(),
+            "it goes on:\n{}",
+            std::fs::read_to_string(&self.log).unwrap_or_default()
+        );
+        status.unwrap()
+    }
+
     /// Ends it by a signal and waits for the end.
     pub(crate) fn stop(mut self, how: Stop) -> ExitStatus {
         let signal = match how {

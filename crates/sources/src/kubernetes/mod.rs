@@ -3,6 +3,7 @@
 pub mod annotate;
 mod backoff;
 pub mod client;
+pub mod discover;
 pub mod event_writer;
 pub mod fetch;
 pub mod get;

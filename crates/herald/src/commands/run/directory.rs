@@ -297,6 +297,7 @@ impl<'a> Runner<'a> {
                 outbox: &*self.outbox,
                 reporter: &self.reporter,
                 now: jiff::Timestamp::now(),
+                scope: SCOPE,
             };
             let mut all = Batch::default();
             let mut next = Vec::with_capacity(group.len());
