@@ -103,17 +103,20 @@ async fn a_rollout_and_a_deployment_of_one_name_share_a_store_and_nothing_else()
     configure(&scene).await;
     Api::done(scene.api.create(&path(&scene.namespace), &deployment("web")).await);
     available(&scene, "web", 1).await;
-    scene.herald().await.stop(Stop::Gently);
-    let herald = scene.herald_with(&DEPLOYMENTS).await;
+    // The store is the only record.
+    let rollouts = ["--state-annotation=off"];
+    let deployments = [&DEPLOYMENTS[..], &rollouts].concat();
+    scene.herald_with(&rollouts).await.stop(Stop::Gently);
+    let herald = scene.herald_with(&deployments).await;
     available(&scene, "web", 3).await;
     scene.deliveries(1).await;
     herald.stop(Stop::Gently);
     // What is known of the Deployment is not taken for a Rollout that is gone, nor the other way round.
-    let herald = scene.herald().await;
+    let herald = scene.herald_with(&rollouts).await;
     scene.put(&completed("web", &["when-healthy"])).await;
     scene.deliveries(2).await;
     herald.stop(Stop::Gently);
-    let herald = scene.herald_with(&DEPLOYMENTS).await;
+    let herald = scene.herald_with(&deployments).await;
     Api::done(scene.api.create(&path(&scene.namespace), &deployment("last")).await);
     available(&scene, "last", 3).await;
     scene.deliveries(3).await;
