@@ -320,7 +320,11 @@ async fn outbox_leader(nats: &Nats) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_and_passwords_let_in_and_keep_out() {
     let config = "authorization { user: herald, password: \"s3cret\" }".to_owned();
-    let Some(nats) = Nats::start(&NatsOptions { jetstream: true, tls: true, config }).await else { return };
+    let Some(nats) =
+        Nats::start(&NatsOptions { jetstream: true, tls: true, config, ..NatsOptions::default() }).await
+    else {
+        return;
+    };
     let host = nats.url().replace("nats://", "");
     let ca = nats.ca_file();
     let open = |entry: &str| {

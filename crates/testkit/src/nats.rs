@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct NatsOptions {
     /// Streams and buckets.
     pub jetstream: bool,
+    /// Streams and buckets sync their files as the server does by default (every two minutes), not at each write.
+    pub sync_by_default: bool,
     /// TLS with the certificates of [`crate::tls`].
     pub tls: bool,
     /// Further lines of its configuration, such as `authorization { user: a, password: b }`.
@@ -197,7 +199,8 @@ fn configuration(
     let mut text = format!("host: 127.0.0.1\nport: {client}\nserver_name: n{number}\n");
     if options.jetstream {
         // As careful as the state file: acknowledged is on the disk.
-        let _ = writeln!(text, "jetstream {{ store_dir: \"{dir}/n{number}\", sync_interval: always }}");
+        let sync = if options.sync_by_default { "" } else { ", sync_interval: always" };
+        let _ = writeln!(text, "jetstream {{ store_dir: \"{dir}/n{number}\"{sync} }}");
     }
     if options.tls {
         let _ = writeln!(
