@@ -5,6 +5,8 @@
 //! The server is a real `nats-server` of its own, found as the tests find it: once as it is by default, which writes at
 //! once and syncs its files every two minutes, and once with each write synced before it is confirmed.
 
+mod shared;
+
 use std::{
     error::Error,
     sync::{
@@ -22,11 +24,10 @@ use async_nats::jetstream::{
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use herald_outbox::{
-    Attempted, Batch, Courier, CourierOptions, Deliverer, JetStreamOutbox, NatsAddress, Notice, ObjectRef,
-    Outbox, Policies, Role, ServicePolicy, SystemClock,
+    Attempted, Batch, Courier, CourierOptions, Deliverer, JetStreamOutbox, NatsAddress, Notice, Outbox,
+    Policies, Role, ServicePolicy, SystemClock,
 };
 use herald_testkit::nats::{Nats, NatsOptions};
-use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -92,7 +93,7 @@ async fn run(outbox: &Arc<JetStreamOutbox>, notices: usize, callers: usize, run:
         let share = notices / callers + usize::from(caller < notices % callers);
         publishing.spawn(async move {
             for n in 0..share {
-                let notice = notice(format!("{run}/{caller}/{n}"));
+                let notice = shared::notice(format!("{run}/{caller}/{n}"), "");
                 outbox.commit(Batch { enqueue: vec![notice], ..Batch::default() }).await?;
             }
             Ok(())
@@ -163,19 +164,4 @@ async fn raw(nats: &Nats, messages: usize, callers: usize) -> Result<f64, Failed
     let both = async { tokio::join!(publishing, acknowledging).1 };
     tokio::time::timeout(PATIENCE, both).await??;
     Ok(messages as f64 / began.elapsed().as_secs_f64())
-}
-
-fn notice(id: String) -> Notice {
-    let object =
-        ObjectRef { namespace: "prod".into(), kind: "Rollout".into(), name: id.clone(), uid: id.clone() };
-    Notice {
-        id,
-        object,
-        trigger: "on-rollout-completed".into(),
-        service: "slack".into(),
-        recipient: String::new(),
-        created: Timestamp::UNIX_EPOCH,
-        due_after: Timestamp::UNIX_EPOCH,
-        payload: vec![b'x'; 1024],
-    }
 }

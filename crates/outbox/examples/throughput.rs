@@ -5,11 +5,11 @@
 //! With HISTORY, such as 1000000, a second store holds that many delivered notices before; both are measured in short
 //! turns, so that whatever else the machine does meets both alike. The files are made in `$TMPDIR`.
 
+mod shared;
+
 use std::{error::Error, sync::Arc, time::Instant};
 
-use herald_outbox::{
-    Access, Batch, Filter, Notice, ObjectRef, Outbox, Outcome, Receipt, Retention, SqliteOutbox,
-};
+use herald_outbox::{Access, Batch, Filter, Outbox, Outcome, Receipt, Retention, SqliteOutbox};
 use jiff::Timestamp;
 
 /// Turns of each store.
@@ -76,7 +76,7 @@ async fn turns(
         let share = notices / callers + usize::from(caller < notices % callers);
         tasks.spawn(async move {
             for n in 0..share {
-                let notice = notice(format!("{turn}/{caller}/{n}"));
+                let notice = shared::notice(format!("{turn}/{caller}/{n}"), "deploys");
                 let id = notice.id.clone();
                 outbox.commit(Batch { enqueue: vec![notice], ..Batch::default() }).await?;
                 let receipt =
@@ -139,21 +139,6 @@ fn fill(path: &std::path::Path, rows: usize) -> Result<(), Box<dyn Error>> {
         rusqlite::params![i64::try_from(rows)?, Timestamp::now().as_millisecond()],
     )?;
     Ok(())
-}
-
-fn notice(id: String) -> Notice {
-    let object =
-        ObjectRef { namespace: "prod".into(), kind: "Rollout".into(), name: id.clone(), uid: id.clone() };
-    Notice {
-        id,
-        object,
-        trigger: "on-rollout-completed".into(),
-        service: "slack".into(),
-        recipient: "deploys".into(),
-        created: Timestamp::UNIX_EPOCH,
-        due_after: Timestamp::UNIX_EPOCH,
-        payload: vec![b'x'; 1024],
-    }
 }
 
 /// One table, one row, the same durability: what no outbox on SQLite can beat.
