@@ -22,12 +22,13 @@ fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::map(entries).unwrap_or_default()
 }
 
-/// The name of the variable that an object is: `rollout`, or for another kind of object its kind in lower case.
-pub fn name_of(object: &Value) -> String {
-    match text(object, &["kind"]) {
-        None | Some("") => "rollout".to_owned(),
-        Some(kind) => kind.to_lowercase(),
-    }
+/// Variables that are there whatever the object is.
+pub const BUILT_IN: &[&str] =
+    &["analysisRuns", "time", "secrets", "trigger", "event", "previous", "diff", "recipient", "serviceType"];
+
+/// The name of the variable that objects of a kind are: the kind in lower case. What doesn't say its kind is a Rollout.
+pub fn of_kind(kind: &str) -> String {
+    if kind.is_empty() { "rollout".to_owned() } else { kind.to_lowercase() }
 }
 
 /// The object under its name, `analysisRuns`, `time`, `secrets`, and the extras.
@@ -38,7 +39,7 @@ pub fn variables(
     now: jiff::Timestamp,
     extras: &Extras<'_>,
 ) -> Value {
-    let name = name_of(rollout);
+    let name = of_kind(text(rollout, &["kind"]).unwrap_or_default());
     let mut entries = vec![
         (name.as_str(), rollout.clone()),
         ("analysisRuns", analysis_runs.clone()),

@@ -50,10 +50,12 @@ use crate::{
 };
 
 /// What to look for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Also tell where the reference behaves otherwise.
     pub compat: bool,
+    /// Variables of other kinds that are watched beside Rollouts, such as `deployment`: the kinds in lower case.
+    pub kinds: Vec<String>,
     /// What else is wrong with a configuration, told by whoever reads the keys that this crate doesn't know.
     pub more: Option<fn(&Config, &ConfigInput) -> Vec<Diagnostic>>,
 }
@@ -387,7 +389,8 @@ impl Linter<'_> {
                 }
                 for (expression, predicate) in [(&condition.when, true), (&condition.once_per, false)] {
                     let Some(expression) = expression else { continue };
-                    for (at, diagnostic) in in_expression(&expression.source, predicate) {
+                    for (at, diagnostic) in in_expression(&expression.source, predicate, &self.options.kinds)
+                    {
                         let (line, column) = line_and_column(&expression.source, at);
                         self.tell(&key, diagnostic.at(&trigger.source, expression.at.within(line, column)));
                     }
@@ -408,8 +411,13 @@ impl Linter<'_> {
             let key = format!("template.{}", template.name);
             let Ok((node, _)) = yaml::parse_lenient(&template.source) else { continue };
             let fields = rendering::fields(&node, &self.registry, config.limits());
-            let unknown = rendering::unknown_reads(&fields, &template.source);
-            let rendered = rendering::check(config, &template, &fields, &services, !unknown.is_empty());
+            let kinds = &self.options.kinds;
+            let unknown = rendering::unknown_reads(&fields, &template.source, kinds);
+            // The samples are Rollouts.
+            let rendered = match rendering::reads_any(&fields, kinds) {
+                true => Vec::new(),
+                false => rendering::check(config, &template, &fields, &services, !unknown.is_empty()),
+            };
             let any = !unknown.is_empty();
             for diagnostic in unknown {
                 self.tell(&key, diagnostic);
@@ -499,7 +507,7 @@ fn credential(node: &Node, found: &mut Vec<(String, Position)>) {
 }
 
 /// What is wrong with an expression; each with its byte in the source.
-fn in_expression(source: &str, predicate: bool) -> Vec<(usize, Diagnostic)> {
+fn in_expression(source: &str, predicate: bool, kinds: &[String]) -> Vec<(usize, Diagnostic)> {
     let Ok(analysis) = analyse(source, Limits::DEFAULT) else { return Vec::new() };
     let mut found = Vec::new();
     for access in &analysis.accesses {
@@ -514,7 +522,7 @@ fn in_expression(source: &str, predicate: bool) -> Vec<(usize, Diagnostic)> {
                 ExprStep::Item => Step::Item,
             })
             .collect();
-        if let Some((step, diagnostic)) = reads::check(&path, false)
+        if let Some((step, diagnostic)) = reads::check(&path, false, kinds)
             && let Some((_, at)) = access.steps.get(step)
         {
             found.push((*at, diagnostic));

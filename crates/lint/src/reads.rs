@@ -3,31 +3,25 @@
 use herald_core::{
     diagnostic::{Diagnostic, Severity, codes},
     names::nearest,
+    variables::BUILT_IN,
 };
 
 use crate::fields::{self, Found, Step};
 
-/// The variables of templates and conditions, and what the first field of each must be like.
-const VARIABLES: &[&str] = &[
-    "rollout",
-    "analysisRuns",
-    "time",
-    "secrets",
-    "trigger",
-    "event",
-    "previous",
-    "diff",
-    "recipient",
-    "serviceType",
-];
 /// Those that only templates have.
 const IN_TEMPLATES: &[&str] = &["recipient", "serviceType"];
 
-/// What is wrong with a path, and at which of its steps.
-pub(crate) fn check(path: &[Step<'_>], template: bool) -> Option<(usize, Diagnostic)> {
+/// What is wrong with a path, and at which of its steps. Of other kinds than Rollouts the fields are not known.
+pub(crate) fn check(path: &[Step<'_>], template: bool, kinds: &[String]) -> Option<(usize, Diagnostic)> {
     let (Step::Key(variable), rest) = path.split_first()? else { return None };
-    let known = |name: &&&str| template || !IN_TEMPLATES.contains(*name);
-    if !VARIABLES.iter().filter(known).any(|name| name == variable) {
+    if kinds.iter().any(|kind| kind == variable) {
+        return None;
+    }
+    let known = || {
+        let all = std::iter::once("rollout").chain(BUILT_IN.iter().copied());
+        all.filter(|name| template || !IN_TEMPLATES.contains(name))
+    };
+    if !known().any(|name| name == *variable) {
         let message = format!("there is no variable `{variable}`");
         let hint = match *variable {
             "app" | "application" => {
@@ -39,7 +33,7 @@ pub(crate) fn check(path: &[Step<'_>], template: bool) -> Option<(usize, Diagnos
             "metadata" | "spec" | "status" | "apiVersion" | "kind" => format!("write `rollout.{variable}`"),
             "analysisRun" => "write `analysisRuns`, a list".to_owned(),
             "recipient" | "serviceType" => format!("`{variable}` is known in templates only"),
-            name => match nearest(name, VARIABLES.iter().filter(known).copied()) {
+            name => match nearest(name, known()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "the variables are rollout, analysisRuns, time, secrets, event, trigger, previous and diff"
                     .to_owned(),

@@ -55,8 +55,14 @@ fn steps(access: &analysis::Access) -> Vec<Step<'_>> {
     steps.collect()
 }
 
-/// What the texts read that is not there; whether anything was found.
-pub(crate) fn unknown_reads(fields: &[Field], source: &str) -> Vec<Diagnostic> {
+/// Whether the texts read any of these variables.
+pub(crate) fn reads_any(fields: &[Field], variables: &[String]) -> bool {
+    let is_one = |step: Option<&Step<'_>>| matches!(step, Some(Step::Key(key)) if variables.iter().any(|variable| variable == key));
+    fields.iter().any(|field| field.template.accesses().iter().any(|access| is_one(steps(access).first())))
+}
+
+/// What the texts read that is not there.
+pub(crate) fn unknown_reads(fields: &[Field], source: &str, kinds: &[String]) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut told = BTreeSet::new();
     for field in fields {
@@ -66,7 +72,7 @@ pub(crate) fn unknown_reads(fields: &[Field], source: &str) -> Vec<Diagnostic> {
                 return found;
             }
             let path = steps(&access);
-            let Some((step, diagnostic)) = reads::check(&path, true) else { continue };
+            let Some((step, diagnostic)) = reads::check(&path, true, kinds) else { continue };
             let Some((_, line, column)) = access.steps.get(step) else { continue };
             let at = field.at.within(*line, *column);
             if told.insert((at, diagnostic.message.clone())) {

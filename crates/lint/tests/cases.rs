@@ -71,7 +71,7 @@ fn every_code_has_a_page_and_each_page_an_example_that_gives_it() {
         let example = pages::example(page).unwrap_or_else(|| panic!("{code} has no example"));
         let report = lint(
             &[("example.yaml".into(), example.into())],
-            &Options { compat: *code == codes::COMPAT, more: None },
+            &Options { compat: *code == codes::COMPAT, ..Options::default() },
         );
         assert!(report.findings.iter().any(|f| f.code == *code), "{code}: {:#?}", report.findings);
     }
@@ -152,7 +152,8 @@ fn garbage_is_answered_soon() {
     ));
     for text in &texts {
         let one = std::time::Instant::now();
-        let report = lint(&[("garbage".into(), text.clone())], &Options { compat: true, more: None });
+        let report =
+            lint(&[("garbage".into(), text.clone())], &Options { compat: true, ..Options::default() });
         let shown = format::text(&report);
         // A debug build is an order of magnitude slower than what people run.
         assert!(one.elapsed().as_secs() < 30, "{:?} for {:?}…", one.elapsed(), &text[..60]);
@@ -182,4 +183,24 @@ fn formats_are_well_formed() {
     assert!(format::github(&report).starts_with("::error file=a%2Cb%3Ac.yaml,line=7,col="));
     let junit = format::junit(&report, &files);
     assert!(junit.contains("failures=\"1\"") && junit.contains("<failure message=\"HD024: "), "{junit}");
+}
+
+/// What `docs/other-kinds.md` shows: the kind that is named is known, and nothing else.
+#[test]
+fn kinds_beside_rollouts_are_known_where_they_are_named() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/other-kinds.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let shown = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let secret = "---\nkind: Secret\nmetadata: {name: argo-rollouts-notification-secret}\nstringData: {slack-token: x}\n";
+    let told = |kinds: &[&str]| -> Vec<&str> {
+        let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let files = [("shown".to_owned(), format!("{shown}{secret}"))];
+        lint(&files, &Options { kinds, ..Options::default() })
+            .findings
+            .iter()
+            .map(|found| found.code)
+            .collect()
+    };
+    assert_eq!(told(&["deployment"]), [""; 0]);
+    assert!(told(&["application"]).contains(&codes::UNKNOWN_VARIABLE));
 }

@@ -65,7 +65,8 @@ use record::Records;
 use session::{Session, Surroundings};
 use settling::Settling;
 use visitors::Visitors;
-use watched::{ResourceName, Watched};
+pub(crate) use watched::ResourceName;
+use watched::Watched;
 
 /// The scope of what the store keeps about us.
 const META: &str = "meta";
@@ -215,7 +216,8 @@ pub(crate) async fn run(
     let health = Health::new(reporter.clone(), metrics.clone(), traces.clone());
     health.serve(&[options.healthz_port, options.metrics_port]).await?;
     health.count_dead_letters(outbox.clone());
-    let visitors = Visitors::new(connection.client.clone(), args.namespaced.then(|| home.clone()));
+    let visitors =
+        Visitors::new(connection.client.clone(), watched.resource(), args.namespaced.then(|| home.clone()));
     let tokens: Arc<dyn Authenticator> = Arc::new(visitors);
     let tokens = (connection.in_cluster || !options.ui.place.is_on_loopback()).then_some(tokens);
     health.show_on(options.ui.serve(outbox.clone(), tokens).await?);

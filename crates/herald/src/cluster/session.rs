@@ -650,7 +650,9 @@ impl<'a> Session<'a> {
 
     /// What a former session had not delivered. Where others acted since, they may have delivered it.
     async fn take_stock(&mut self) -> Result<(), OutboxError> {
-        let filter = Filter { outcome: Some(Standing::Pending), ..Filter::default() };
+        // What is about another kind is for whoever watches that.
+        let kind = Some(self.feeds.watched().kind().to_owned());
+        let filter = Filter { outcome: Some(Standing::Pending), kind, ..Filter::default() };
         let waiting = self.around.outbox.list(filter).await?;
         for entry in &waiting {
             let (object, id) = (&entry.notice.object, &entry.notice.id);

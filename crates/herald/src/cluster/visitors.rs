@@ -1,4 +1,4 @@
-//! Who may use the page in a cluster: whoever may patch the Rollouts that are watched.
+//! Who may use the page in a cluster: whoever may patch what is watched.
 
 use std::{
     collections::HashMap,
@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use herald_sources::kubernetes::{
     Client,
     review::{self, Action},
+    watch::Resource,
 };
 use herald_web::ui::Authenticator;
 use sha2::{Digest as _, Sha256};
@@ -30,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Asks the API server about tokens.
 pub(super) struct Visitors {
     client: Client,
-    /// Where Rollouts are watched; everywhere if it is `None`.
+    watched: Resource,
+    /// Where they are watched; everywhere if it is `None`.
     namespace: Option<String>,
     /// By the token's hash.
     kept: Mutex<HashMap<[u8; 32], (bool, Instant)>>,
@@ -38,8 +40,8 @@ pub(super) struct Visitors {
 }
 
 impl Visitors {
-    pub(super) fn new(client: Client, namespace: Option<String>) -> Visitors {
-        Visitors { client, namespace, kept: Mutex::default(), asking: Semaphore::new(AT_A_TIME) }
+    pub(super) fn new(client: Client, watched: Resource, namespace: Option<String>) -> Visitors {
+        Visitors { client, watched, namespace, kept: Mutex::default(), asking: Semaphore::new(AT_A_TIME) }
     }
 
     async fn ask(&self, token: &str) -> Result<bool, String> {
@@ -47,10 +49,15 @@ impl Visitors {
         let _place = waited.map_err(|_| "too many tokens are being reviewed; try again in a moment")?;
         let Some(user) = review::token(&self.client, token).await? else { return Ok(false) };
         let namespace = self.namespace.as_deref();
-        let action = Action { verb: "patch", group: "argoproj.io", resource: "rollouts", namespace };
+        let Resource { group, plural, .. } = &self.watched;
+        let action = Action { verb: "patch", group, resource: plural, namespace };
         let may = review::may(&self.client, &user, &action).await?;
         if !may {
-            tracing::info!(user = user.name(), "refused on the page: it is for those who may patch Rollouts");
+            tracing::info!(
+                user = user.name(),
+                "refused on the page: it is for those who may patch {}",
+                self.watched
+            );
         }
         Ok(may)
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use herald_core::variables;
 use herald_sources::kubernetes::{
     Client,
     annotate::ApiResource,
@@ -39,7 +40,21 @@ impl FromStr for ResourceName {
                 "{text:?} names no kind; write group/version/Kind, such as apps/v1/Deployment or v1/Pod"
             ));
         }
-        Ok(ResourceName { group: group.into(), version: version.into(), kind: kind.into() })
+        let name = ResourceName { group: group.into(), version: version.into(), kind: kind.into() };
+        let variable = name.variable();
+        if variables::BUILT_IN.contains(&variable.as_str()) {
+            return Err(format!(
+                "objects of kind {kind} can't be watched: conditions have another `{variable}`"
+            ));
+        }
+        Ok(name)
+    }
+}
+
+impl ResourceName {
+    /// The variable under which conditions and templates see the objects.
+    pub(crate) fn variable(&self) -> String {
+        variables::of_kind(&self.kind)
     }
 }
 
@@ -133,6 +148,8 @@ mod tests {
             let error = wrong.parse::<ResourceName>().unwrap_err();
             assert!(error.contains("apps/v1/Deployment"), "{wrong}: {error}");
         }
+        let error = "v1/Event".parse::<ResourceName>().unwrap_err();
+        assert!(error.contains("another `event`"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use herald_core::{diagnostic::Severity, names::nearest};
 use herald_lint::{Options, Report, format, pages};
 
 use crate::{
+    cluster::ResourceName,
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
     live, output,
@@ -53,6 +54,9 @@ pub(crate) struct LintArgs {
     /// Also tell where Argo Rollouts' own notifications behave otherwise
     #[arg(long)]
     compat: bool,
+    /// Conditions and templates are also about objects of this kind (`herald run --resource`)
+    #[arg(long, value_name = "GROUP/VERSION/KIND")]
+    resource: Vec<ResourceName>,
     /// Fail also because of these
     #[arg(long, value_name = "WHAT")]
     deny: Option<Deny>,
@@ -87,7 +91,9 @@ pub(crate) fn run(args: &LintArgs, config: &ConfigArgs) -> Outcome {
             read(&names)?
         }
     };
-    let mut report = herald_lint::lint(&files, &Options { compat: args.compat, more: Some(delivery::check) });
+    let kinds = args.resource.iter().map(ResourceName::variable).collect();
+    let options = Options { compat: args.compat, kinds, more: Some(delivery::check) };
+    let mut report = herald_lint::lint(&files, &options);
     if args.deny == Some(Deny::Warnings) {
         report.deny_warnings();
     }

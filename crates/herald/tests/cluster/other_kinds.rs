@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use herald_testkit::apiserver::{Api, Stop, wait_for};
+use herald_testkit::{
+    apiserver::{Api, Stop, wait_for},
+    http::Answer,
+};
 use serde_json::{Value, json};
 
-use crate::scene::{NOTIFIED, PATIENCE, Scene, completed};
+use crate::scene::{NOTIFIED, PATIENCE, Scene, completed, updating};
 
 const DEPLOYMENTS: [&str; 1] = ["--resource=apps/v1/Deployment"];
 
@@ -124,6 +127,31 @@ async fn a_rollout_and_a_deployment_of_one_name_share_a_store_and_nothing_else()
     let told = scene.told();
     let wanted = ["last has 3 of 3", "web has 3 of 3", "web healthy h2"];
     assert_eq!(told, wanted.map(|text| (text.to_owned(), 1)).into(), "{}", scene.log());
+}
+
+/// Whoever takes over drops what others have seen to meanwhile: of its own kind only.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_one_kind_is_not_dropped_by_another() {
+    let Some(scene) = Scene::new("waiting").await else { return };
+    configure(&scene).await;
+    scene.put(&updating("web", &["when-healthy"])).await;
+    Api::done(scene.api.create(&path(&scene.namespace), &deployment("web")).await);
+    available(&scene, "web", 1).await;
+    scene.sink.otherwise(Answer::status(503));
+    let herald = scene.replica(0, &[]);
+    herald.ready().await;
+    scene.complete("web").await;
+    scene.deliveries(1).await;
+    herald.stop(Stop::Gently);
+    // Another kind, and nothing is known of who acted before.
+    let herald = scene.replica(0, &DEPLOYMENTS);
+    herald.ready().await;
+    herald.stop(Stop::Gently);
+    scene.sink.clear();
+    scene.sink.otherwise(Answer::status(200));
+    let _herald = scene.replica(0, &[]);
+    scene.deliveries(1).await;
+    assert_eq!(scene.told(), [("web healthy h2".to_owned(), 1)].into(), "{}", scene.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
