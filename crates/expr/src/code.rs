@@ -54,6 +54,8 @@ pub(crate) enum Op {
     Map(u32),
     Call(u32),
     CallKey(u32, u32),
+    /// The argument on top of the stack must not be nil: the type of the method that takes it is known.
+    NotNil,
     Builtin(Builtin, u32),
     Begin,
     End,
@@ -268,6 +270,14 @@ impl Compiler<'_> {
                 if let Node::Member { base, property, optional, .. } = ast.node(*callee)
                     && let Node::Str(name) = ast.node(*property)
                 {
+                    // The original calls methods of one parameter by their type, and such a call takes no nil. All other
+                    // calls put the zero value in its place.
+                    if matches!(ast.ty(*callee), Ty::Method(..))
+                        && count == 1
+                        && !matches!(name.to_str(), Some("In" | "Compare"))
+                    {
+                        self.emit(*callee, Op::NotNil);
+                    }
                     self.node(*base)?;
                     self.optional(*callee, *optional);
                     let key = self.key(name);

@@ -505,7 +505,7 @@ pub(crate) fn split(
     let mut parts: Vec<Value> = Vec::new();
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     if limit == 0 {
-        return strings(parts);
+        return Ok(ops::nil_strings());
     }
     meter.grow(source.len() as u64 * if separator.is_empty() { 24 } else { 2 })?;
     let mut rest = source;

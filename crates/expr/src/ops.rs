@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use herald_value::{CallError, Elem, IntKind, List, Str, Value, limits::Meter};
+use herald_value::{CallError, Elem, IntKind, List, Str, Value, limits::Meter, time::Time};
 
 use crate::{ast::BinaryOp, power::power};
 
@@ -75,13 +75,21 @@ pub(crate) fn nil_list() -> Value {
     NIL_LIST.clone()
 }
 
+/// The same of strings, as splitting into no parts gives it.
+static NIL_STRINGS: LazyLock<Value> = LazyLock::new(|| Value::str_list(Vec::<Str>::new()));
+
+pub(crate) fn nil_strings() -> Value {
+    NIL_STRINGS.clone()
+}
+
 /// Whether a value is nil, of whatever type.
 #[inline]
 pub(crate) fn is_nil(value: &Value) -> bool {
     match value {
         Value::Nil => true,
         Value::List(list) if list.items().is_empty() => {
-            matches!(&*NIL_LIST, Value::List(nil) if Arc::ptr_eq(list, nil))
+            let is = |nil: &Value| matches!(nil, Value::List(nil) if Arc::ptr_eq(list, nil));
+            is(&NIL_LIST) || is(&NIL_STRINGS)
         }
         _ => false,
     }
@@ -492,11 +500,20 @@ pub(crate) fn call_method(receiver: &Value, name: &str, args: &[Value]) -> Optio
             let given = args.first().map(type_name).unwrap_or_default();
             Some(fail(format!("{name} needs a time.Duration, found {given}")))
         }
-        // Go puts the zero value in the place of nil.
-        (Value::Time(_) | Value::Duration(_), "Add" | "Round" | "Truncate")
-            if matches!(args, [Value::Nil]) =>
-        {
-            herald_value::time::call_method(receiver, name, &[Value::Duration(0)])
+        // Go puts the zero value of the parameter in the place of nil.
+        (Value::Time(_) | Value::Duration(_), _) if args.iter().any(Value::is_nil) => {
+            let zero = |at: usize| match (name, at) {
+                ("Add" | "Round" | "Truncate", _) => Value::Duration(0),
+                ("Sub" | "After" | "Before" | "Equal" | "Compare", _) => Time::zero().into(),
+                ("AddDate", _) => Value::int(0),
+                ("AppendFormat", 0) => Value::bytes(b""),
+                ("Format" | "AppendFormat", _) => Value::str(""),
+                _ => Value::Nil,
+            };
+            let given = args.iter().enumerate();
+            let args: Vec<Value> =
+                given.map(|(at, arg)| if arg.is_nil() { zero(at) } else { arg.clone() }).collect();
+            herald_value::time::call_method(receiver, name, &args)
         }
         (Value::Object(object), _) => object.call(name, args),
         _ => herald_value::time::call_method(receiver, name, args),

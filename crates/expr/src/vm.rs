@@ -450,6 +450,11 @@ impl<'a> Machine<'a> {
                 };
                 self.push(value);
             }
+            Op::NotNil => {
+                if self.top().is_nil() {
+                    return fail("this method takes no nil".into());
+                }
+            }
             Op::CallKey(key, count) => {
                 let Some((key, hint)) = code.keys.get(key as usize) else { return Ok(()) };
                 let base = self.pop();

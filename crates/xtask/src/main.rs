@@ -7,6 +7,7 @@ mod conformance;
 mod crash;
 mod fuzz;
 mod guard;
+mod hostile;
 mod languages;
 #[cfg(test)]
 mod mistakes;
@@ -60,6 +61,8 @@ enum Command {
     Apiserver(apiserver::Options),
     /// Writes what the fuzz targets start from to `fuzz/corpus`.
     FuzzSeeds,
+    /// Hostile inputs, and how long each takes until it ends with an error: at most a second in a release build.
+    Hostile,
     /// Counts the instructions of parsing, compiling, deciding and rendering; fails where they grew (needs valgrind).
     Guard {
         /// Takes what is counted now as the baseline.
@@ -85,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         Command::Apiserver(options) => apiserver::run(options),
         Command::Crash(args) => crash::run(&args),
         Command::Guard { update } => guard::run(update),
+        Command::Hostile => hostile::run(),
         Command::FuzzSeeds => seeds::write(),
         Command::Bench(args) => bench::run(args),
     }

@@ -200,6 +200,8 @@ impl<'a> Machine<'a> {
         let key = self.pop().into_value();
         ops::hashable(&key)?;
         self.meter.grow(48)?;
+        // A group of its own is a list and an entry in two tables.
+        self.meter.step(12)?;
         let scope = self.scope()?;
         let item = scope.item()?.into_value();
         let kept = scope.kept();

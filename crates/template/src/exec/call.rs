@@ -126,6 +126,7 @@ impl<'d> Machine<'d, '_> {
             let format = values.first().cloned().unwrap_or(Ev::Missing);
             self.checked(place, format, Param::Str)?;
         }
+        self.meter.step(work(values.iter().filter_map(Ev::get))).map_err(|e| failure(pos, e))?;
         let context = builtin::Context { meter: &mut self.meter, overlay: &self.overlay };
         builtin::call(builtin, values, context).map_err(|mut error| {
             if !error.over_limit {
@@ -174,7 +175,7 @@ impl<'d> Machine<'d, '_> {
                 *value = self.overlay.resolve(value, &mut self.meter).map_err(|e| failure(pos, e))?;
             }
         }
-        self.meter.step(1 + values.len() as u64).map_err(|e| failure(pos, e))?;
+        self.meter.step(work(values.iter())).map_err(|e| failure(pos, e))?;
         let mut call =
             Call { args: values, meter: &mut self.meter, overlay: &mut self.overlay, now: self.now };
         match (function.body)(&mut call) {
@@ -262,4 +263,17 @@ impl<'d> Machine<'d, '_> {
         };
         fail(pos, format!("wrong type for value; expected {}; got {found}", param.go_name()))
     }
+}
+
+/// The steps that a call costs: functions look at all of their texts, at least once.
+fn work<'v>(args: impl Iterator<Item = &'v Value>) -> u64 {
+    args.fold(1, |steps, arg| {
+        steps
+            + 1
+            + match arg {
+                Value::Str(text) => text.len() as u64 / 8,
+                Value::Bytes(bytes) => bytes.len() as u64 / 8,
+                _ => 0,
+            }
+    })
 }

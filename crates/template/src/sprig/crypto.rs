@@ -32,8 +32,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("decryptAES", &[Str, Str], decrypt),
 ];
 
-/// Steps that a deliberately slow function costs, so that a loop of them ends soon.
-pub(super) const SLOW: u64 = 500_000;
+/// Steps that a deliberately slow function costs, so that a loop of them ends within a second: what takes 60 ms.
+pub(super) const SLOW: u64 = 1_000_000;
 
 const BCRYPT_COST: u32 = 10;
 
@@ -109,7 +109,7 @@ fn derive_password(call: &mut Call<'_>) -> Result<Value> {
     let Some(shapes) = shapes(&kind) else {
         return text(call, format!("cannot find password template {kind}"));
     };
-    call.meter.step(SLOW * 2)?;
+    call.meter.step(SLOW * 4)?;
     let scoped = |index: usize| -> Vec<u8> {
         let name = call.bytes(index);
         [SCOPE, &(name.len() as u32).to_be_bytes(), name].concat()
@@ -158,6 +158,7 @@ fn encrypt(call: &mut Call<'_>) -> Result<Value> {
         return Ok(Value::str(""));
     }
     call.meter.grow(plain.len() as u64 * 4 + 64)?;
+    call.meter.step(100 + plain.len() as u64)?;
     let cipher = cipher(call.bytes(0));
     let padding = BLOCK - plain.len() % BLOCK;
     let mut content = plain;

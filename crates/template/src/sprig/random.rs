@@ -22,6 +22,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("shuffle", &[Str], |c| {
         let mut chars: Vec<char> = super::help::runes(c.bytes(0)).collect();
         c.meter.grow(chars.len() as u64 * 8)?;
+        // The system is asked for each of them.
+        c.meter.step(chars.len() as u64 * 20)?;
         for last in (1..chars.len()).rev() {
             let other = below(last as u64 + 1)? as usize;
             chars.swap(last, other);

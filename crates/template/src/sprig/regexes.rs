@@ -38,6 +38,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
+/// Steps that each repetition of an expression like `(a{100}){10}` costs; it has a thousand of them.
+const REPEATED: u64 = 50;
+
+/// How often counted repetitions repeat something, at most.
+fn repeated(source: &str) -> u64 {
+    source.split('{').skip(1).fold(0_u64, |product, counts| {
+        let counts = counts.split(|c: char| !c.is_ascii_digit()).take(2).filter_map(|n| n.parse().ok());
+        product.max(1).saturating_mul(counts.max().unwrap_or(1).max(1))
+    })
+}
+
 /// The expression in the first argument.
 fn compiled(call: &mut Call<'_>) -> Result<Rc<Regex>> {
     let size = call.meter.limits().regex_bytes;
@@ -45,6 +56,8 @@ fn compiled(call: &mut Call<'_>) -> Result<Rc<Regex>> {
     // Compiling takes time and memory that grow with the source, matching with the text.
     call.meter.step((source.len() as u64 + 1).saturating_mul(16))?;
     call.meter.step(call.bytes(1).len() as u64 / 8)?;
+    // Repetitions multiply what there is to compile.
+    call.meter.step(repeated(&source).saturating_mul(REPEATED))?;
     if let Some(regex) = known(&source) {
         return Ok(regex);
     }

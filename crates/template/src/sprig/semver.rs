@@ -14,7 +14,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::Object(std::sync::Arc::new(version)))
     }),
     Function::new("semverCompare", &[Str, Str], |c| {
-        c.meter.step((c.bytes(0).len() + c.bytes(1).len()) as u64)?;
+        c.meter.step(50 + 2 * (c.bytes(0).len() + c.bytes(1).len()) as u64)?;
         if c.bytes(0).len() > MOST_BYTES {
             return fail("improper constraint: it is too long");
         }
