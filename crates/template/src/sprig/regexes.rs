@@ -38,15 +38,55 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// Steps that each repetition of an expression like `(a{100}){10}` costs; it has a thousand of them.
+/// Steps that each part costs which counted repetitions add, as the thousand parts of `(a{100}){10}`.
 const REPEATED: u64 = 50;
 
-/// How often counted repetitions repeat something, at most.
+/// RE2 repeats nothing more often.
+const MOST_OF_ONE: u64 = 1000;
+
+/// How many parts counted repetitions add to an expression: those in groups that are repeated multiply, those beside each
+/// other add up. What is no expression is told by whoever compiles it.
 fn repeated(source: &str) -> u64 {
-    source.split('{').skip(1).fold(0_u64, |product, counts| {
-        let counts = counts.split(|c: char| !c.is_ascii_digit()).take(2).filter_map(|n| n.parse().ok());
-        product.max(1).saturating_mul(counts.max().unwrap_or(1).max(1))
-    })
+    let (mut outer, mut here, mut last) = (Vec::new(), 0_u64, 0_u64);
+    let mut chars = source.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '(' => outer.push(std::mem::take(&mut here)),
+            ')' => {
+                last = here.max(1);
+                here = outer.pop().unwrap_or(0).saturating_add(last);
+            }
+            '{' => {
+                // No more digits than any expression may have here.
+                let counts: String = chars.clone().take(16).take_while(|c| *c != '}').collect();
+                chars = chars.as_str().strip_prefix(counts.as_str()).unwrap_or_default().chars();
+                let most = counts
+                    .split(',')
+                    .filter_map(|count| count.parse().ok())
+                    .max()
+                    .unwrap_or(1_u64)
+                    .clamp(1, MOST_OF_ONE);
+                here = here.saturating_add(last.saturating_mul(most - 1));
+                last = last.saturating_mul(most);
+            }
+            '}' => {}
+            _ => {
+                match c {
+                    '\\' => drop(chars.next()),
+                    '[' => {
+                        // A bracket that comes first is one of the class.
+                        let class = chars.as_str().trim_start_matches('^');
+                        let class = class.strip_prefix(']').unwrap_or(class);
+                        chars = class.split_once(']').map_or("", |(_, rest)| rest).chars();
+                    }
+                    _ => {}
+                }
+                (here, last) = (here.saturating_add(1), 1);
+            }
+        }
+    }
+    let all = outer.into_iter().fold(here, u64::saturating_add);
+    all.saturating_sub(source.len() as u64)
 }
 
 /// The expression in the first argument.
@@ -56,11 +96,10 @@ fn compiled(call: &mut Call<'_>) -> Result<Rc<Regex>> {
     // Compiling takes time and memory that grow with the source, matching with the text.
     call.meter.step((source.len() as u64 + 1).saturating_mul(16))?;
     call.meter.step(call.bytes(1).len() as u64 / 8)?;
-    // Repetitions multiply what there is to compile.
-    call.meter.step(repeated(&source).saturating_mul(REPEATED))?;
     if let Some(regex) = known(&source) {
         return Ok(regex);
     }
+    call.meter.step(repeated(&source).saturating_mul(REPEATED))?;
     // Small ones are kept. The limit is asked anew for others.
     match re2::compile(&source, size.min(MOST_KEPT_BYTES)) {
         Ok(regex) => Ok(keep(source, Rc::new(regex))),
@@ -249,4 +288,33 @@ fn group_name(after_dollar: &[u8]) -> Option<(&str, usize)> {
         return None;
     }
     Some((name, len + if braces { 2 } else { 0 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repetitions_multiply_in_groups_and_add_up_beside_each_other() {
+        for (source, wanted) in [
+            ("", 0),
+            ("^[a-z]+(-[a-z0-9]+)*$", 0),
+            // 190 parts, less than the 32 bytes they are written with.
+            (r"[a-z]{1,63}\.[a-z]{1,63}\.[a-z]{63}", 191 - 35),
+            ("(a{100}){10}", 1000 - 12),
+            ("((a{10}b){10}c){10,}", (11 * 10 + 1) * 10 - 20),
+            ("(a{100}", 100 - 7),
+            ("a}{", 0),
+            ("[]{9}]{100}", 100 - 11),
+            ("a{99999999}", 1000 - 11),
+        ] {
+            assert_eq!(repeated(source), wanted, "{source}");
+        }
+        // What is nested without end ends, and what is too much is no less.
+        assert_eq!(repeated(&"{".repeat(1_000_000)), 0);
+        assert_eq!(
+            repeated(&format!("{}a{}", "(".repeat(50), "{1000})".repeat(50))),
+            u64::MAX - (50 + 1 + 7 * 50)
+        );
+    }
 }
