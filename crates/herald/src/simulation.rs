@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::{
     pipeline::{
         assess::{Known, assess},
-        engine::{SCOPE, Weighed, Weigher},
+        engine::{Engine, SCOPE, Weighed},
         payload,
         report::Reporter,
     },
@@ -112,8 +112,8 @@ impl Simulation {
             );
             outcome.explanations.push(explanation);
         }
-        let weigher = Weigher { config, reporter: &self.reporter, now, scope: SCOPE };
-        let Weighed { batch, next_look: next, .. } = weigher.weigh(&look, key.to_string(), known(), silent);
+        let engine = Engine { config, reporter: &self.reporter, now, scope: SCOPE };
+        let Weighed { batch, next_look: next, .. } = engine.weigh(&look, key.to_string(), known(), silent);
         self.scene.world.looked(key);
         self.keep(key, batch, next, now, outcome);
     }

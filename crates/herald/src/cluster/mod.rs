@@ -236,8 +236,8 @@ pub(crate) async fn run(
         server = connection.server,
         namespace = if args.namespaced { home.as_str() } else { "all" },
         configuration = home,
-        "watching {}s",
-        watched.kind()
+        "watching {}",
+        watched.resource()
     );
     let reach = Reach {
         namespace: args.namespaced.then(|| home.clone()),

@@ -474,7 +474,6 @@ impl<'a> Session<'a> {
         let notify_existing = self.around.notify_existing;
         let engine = Engine {
             config: &active.config,
-            outbox: &*self.around.outbox,
             reporter: &self.around.reporter,
             now: Timestamp::now(),
             scope: &scope,
@@ -497,7 +496,7 @@ impl<'a> Session<'a> {
         }
         let mut all = Batch::default();
         let mut looked = Vec::with_capacity(fresh.len());
-        let recalled = engine.recall(&names).await?;
+        let recalled = engine.recall(&*self.around.outbox, &names).await?;
         for (((object, uid, unheard), name), known) in fresh.into_iter().zip(names).zip(recalled) {
             let key = ObjectKey {
                 kind: text(object, &["kind"]).to_owned(),
@@ -589,7 +588,6 @@ impl<'a> Session<'a> {
         let active = self.around.active.borrow().clone();
         let engine = Engine {
             config: &active.config,
-            outbox: &*self.around.outbox,
             reporter: &self.around.reporter,
             now: Timestamp::now(),
             scope: &scope,
@@ -613,7 +611,7 @@ impl<'a> Session<'a> {
             },
             tenant: active.tenants.get(namespace).map(|tenant| &tenant.config),
         };
-        let known = engine.recall(&[name.to_owned()]).await?.pop().flatten();
+        let known = engine.recall(&*self.around.outbox, &[name.to_owned()]).await?.pop().flatten();
         let weighed = engine.look(&look, known, false);
         if let Some(shelf) = self.around.health.shelf() {
             shelf.looked(&look, &active);

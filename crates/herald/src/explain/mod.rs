@@ -78,6 +78,7 @@ pub(crate) async fn past(outbox: &dyn Outbox, key: &ObjectKey) -> Result<Past, F
     let known: Option<Known> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let filter = Filter {
         namespace: Some(key.namespace.clone()),
+        kind: Some(key.kind.clone()),
         name: Some(key.name.clone()),
         limit: Some(DELIVERIES),
         ..Filter::default()

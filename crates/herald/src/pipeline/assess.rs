@@ -16,7 +16,7 @@ use herald_core::{
     occurrence::Occurrence,
     state::{ANNOTATION, State},
     subscription::PREFIX,
-    variables::{select_analysis_runs, shape_rollout},
+    variables::{of_kind, select_analysis_runs, shape_rollout},
 };
 use herald_value::Value;
 use jiff::Timestamp;
@@ -135,9 +135,9 @@ pub(crate) fn subscribed(config: &Config, object: &Value) -> bool {
     annotated || !config.subscriptions().is_empty()
 }
 
-/// Only Rollouts have one. What doesn't say its kind is one.
-pub(crate) fn has_lifecycle(object: &Value) -> bool {
-    matches!(text(object, &["kind"]), "" | "Rollout")
+/// Only Rollouts have one.
+fn has_lifecycle(object: &Value) -> bool {
+    of_kind(text(object, &["kind"])) == "rollout"
 }
 
 fn is_zero(count: &u64) -> bool {

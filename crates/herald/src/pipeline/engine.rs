@@ -30,10 +30,9 @@ pub(crate) const CURSOR: &str = "herald.dev/cursor";
 /// How many keys' repetitions are remembered for a Rollout.
 const MOST_REPEATED: usize = 500;
 
-/// What looks at Rollouts need.
+/// What looks need. They store nothing: who looks commits what follows.
 pub(crate) struct Engine<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) outbox: &'a dyn Outbox,
     pub(crate) reporter: &'a Reporter,
     pub(crate) now: Timestamp,
     /// Where the store keeps what is known of the objects.
@@ -53,15 +52,6 @@ pub(crate) struct Weighed {
     pub(crate) recorded: Vec<(String, String)>,
 }
 
-/// What weighing a look needs: nothing is read or stored.
-pub(crate) struct Weigher<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) reporter: &'a Reporter,
-    pub(crate) now: Timestamp,
-    /// Where the store keeps what is known of the objects.
-    pub(crate) scope: &'a str,
-}
-
 /// What one of the configurations has decided.
 struct Part<'a> {
     config: &'a Config,
@@ -76,9 +66,13 @@ impl Part<'_> {
 }
 
 impl Engine<'_> {
-    /// What the store knows of Rollouts, by `namespace/name` and in that order.
-    pub(crate) async fn recall(&self, names: &[String]) -> Result<Vec<Option<Known>>, OutboxError> {
-        let stored = self.outbox.get_states(self.scope, names).await?;
+    /// What the store knows of objects, by `namespace/name` and in that order.
+    pub(crate) async fn recall(
+        &self,
+        outbox: &dyn Outbox,
+        names: &[String],
+    ) -> Result<Vec<Option<Known>>, OutboxError> {
+        let stored = outbox.get_states(self.scope, names).await?;
         // What can't be read is as good as never seen; it is told at most once more.
         Ok(stored.into_iter().map(|bytes| serde_json::from_slice(&bytes?).ok()).collect())
     }
@@ -101,14 +95,10 @@ impl Engine<'_> {
         }
         // What is known of an object was found out at an earlier look: only what nobody ever saw is looked at in silence.
         let silent = silent && !(look.past.cluster && known.is_some());
-        let weigher =
-            Weigher { config: self.config, reporter: self.reporter, now: self.now, scope: self.scope };
-        weigher.weigh(look, key, known, silent)
+        self.weigh(look, key, known, silent)
     }
-}
 
-impl Weigher<'_> {
-    /// What follows from a look and what was known, without reading or storing anything.
+    /// The same under a key of the caller's, and without a former leader.
     pub(crate) fn weigh(&self, look: &Look<'_>, key: String, known: Option<Known>, silent: bool) -> Weighed {
         let Some(mut assessed) = assess(self.config, look, known, silent, self.now) else {
             let batch = Batch { delete_state: vec![(self.scope.into(), key)], ..Batch::default() };

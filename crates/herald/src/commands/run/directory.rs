@@ -294,7 +294,6 @@ impl<'a> Runner<'a> {
             let active = self.active.borrow().clone();
             let engine = Engine {
                 config: &active.config,
-                outbox: &*self.outbox,
                 reporter: &self.reporter,
                 now: jiff::Timestamp::now(),
                 scope: SCOPE,
@@ -303,7 +302,7 @@ impl<'a> Runner<'a> {
             let mut next = Vec::with_capacity(group.len());
             let names: Vec<String> =
                 group.iter().map(|key| format!("{}/{}", key.namespace, key.name)).collect();
-            for (key, known) in group.iter().zip(engine.recall(&names).await?) {
+            for (key, known) in group.iter().zip(engine.recall(&*self.outbox, &names).await?) {
                 let look = self.world.look(key);
                 let Weighed { batch, next_look, .. } = engine.look(&look, known, silent);
                 if let Some(shelf) = self.health.shelf() {
