@@ -35,6 +35,23 @@ async fn a_change_is_in_force_within_a_second() {
     let _ = writeln!(std::io::stderr(), "edited to delivered, a second's wait included: at most {slowest:?}");
 }
 
+/// A Rollout whose last change was our own record is looked at all the same when the configuration asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_condition_is_judged_for_what_was_recorded_and_did_not_change_since() {
+    let Some(scene) = Scene::new("judged").await else { return };
+    scene.configure(&[]).await;
+    scene.put(&updating("web", &["when-healthy", "when-added"])).await;
+    let _herald = scene.herald().await;
+    scene.complete("web").await;
+    scene.deliveries(1).await;
+    let recorded = wait_for(PATIENCE, async || !scene.notified("web").await.is_empty()).await;
+    assert!(recorded.is_ok(), "{}", scene.log());
+    let added = "- when: rollout.status.phase == 'Healthy'\n  send: [completed]\n";
+    scene.configure(&[("trigger.when-added", added)]).await;
+    scene.deliveries(2).await;
+    assert!(scene.told().contains_key("web completed h2"), "{:?}\n{}", scene.told(), scene.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_part_is_told_on_the_config_map_and_the_rest_works() {
     let Some(scene) = Scene::new("broken").await else { return };
