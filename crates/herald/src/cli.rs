@@ -128,8 +128,10 @@ impl Logging {
         use tracing_subscriber::EnvFilter;
         let wanted = std::env::var("RUST_LOG").ok().filter(|v| !v.is_empty());
         let level = if self.loglevel == "warning" { "warn" } else { &self.loglevel };
+        // The client of NATS speaks of its connections; what it means for deliveries the outbox says.
+        let ours = if level == "info" { "info,async_nats=warn" } else { level };
         let filter =
-            EnvFilter::try_new(wanted.as_deref().unwrap_or(level)).unwrap_or_else(|_| EnvFilter::new("info"));
+            EnvFilter::try_new(wanted.as_deref().unwrap_or(ours)).unwrap_or_else(|_| EnvFilter::new("info"));
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let color =
             std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();

@@ -72,6 +72,7 @@ pub(crate) type GivenUp = Box<dyn Fn(&Notice, &str) + Send + Sync>;
 pub(crate) struct Health {
     metrics: Arc<Metrics>,
     ready: AtomicBool,
+    outbox: Arc<dyn Outbox>,
     reporter: Arc<Reporter>,
     given_up: OnceLock<GivenUp>,
     shelf: OnceLock<Arc<Shelf>>,
@@ -80,10 +81,16 @@ pub(crate) struct Health {
 
 impl Health {
     /// Nothing is ready yet. The reporter counts in the same metrics.
-    pub(crate) fn new(reporter: Arc<Reporter>, metrics: Arc<Metrics>, traces: Traces) -> Arc<Health> {
+    pub(crate) fn new(
+        outbox: Arc<dyn Outbox>,
+        reporter: Arc<Reporter>,
+        metrics: Arc<Metrics>,
+        traces: Traces,
+    ) -> Arc<Health> {
         Arc::new(Health {
             metrics,
             ready: AtomicBool::new(false),
+            outbox,
             reporter,
             given_up: OnceLock::new(),
             shelf: OnceLock::new(),
@@ -128,8 +135,8 @@ impl Health {
     }
 
     /// Counts dead letters now and then, until the program ends.
-    pub(crate) fn count_dead_letters(self: &Arc<Self>, outbox: Arc<dyn Outbox>) {
-        let metrics = self.metrics.clone();
+    pub(crate) fn count_dead_letters(self: &Arc<Self>) {
+        let (metrics, outbox) = (self.metrics.clone(), self.outbox.clone());
         tokio::spawn(async move {
             loop {
                 let dead = Filter { outcome: Some(Outcome::DeadLetter), ..Filter::default() };
@@ -166,6 +173,9 @@ impl Health {
 
 impl Operator for Health {
     fn ready(&self) -> Result<(), String> {
+        if let Some(trouble) = self.outbox.trouble() {
+            return Err(trouble);
+        }
         match self.ready.load(Ordering::Acquire) {
             true => Ok(()),
             false => Err("the first look at the objects is not done".into()),

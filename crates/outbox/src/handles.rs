@@ -84,11 +84,15 @@ impl HandleCache {
         let writer = tokio::spawn(async move {
             loop {
                 behind.changed.notified().await;
+                let mut told = false;
                 while let Err(error) = behind.write().await {
                     if error == OutboxError::Closed {
                         return;
                     }
-                    tracing::warn!(%error, "handles can't be written, trying again soon");
+                    if !told && behind.outbox.trouble().is_none() {
+                        tracing::warn!(%error, "handles can't be written, trying again soon");
+                        told = true;
+                    }
                     behind.clock.sleep_until(later(behind.clock.now(), PAUSE)).await;
                 }
             }

@@ -168,6 +168,10 @@ pub trait Outbox: Send + Sync + 'static {
     async fn damaged(&self) -> OutboxError {
         std::future::pending().await
     }
+    /// What keeps the store from working at present, as a sentence that it has told already; failures follow from it.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
     /// Looks for damage; one sentence for each finding.
     async fn check(&self) -> Result<Vec<String>, OutboxError>;
     /// Lets go of what other processes may want, at the end.

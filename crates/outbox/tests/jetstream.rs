@@ -5,15 +5,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use futures::TryStreamExt as _;
 use herald_outbox::*;
 use herald_testkit::nats::{Nats, NatsOptions};
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -50,6 +54,10 @@ struct Receiver {
     arrived: Mutex<BTreeMap<String, Vec<usize>>>,
     refuse: Mutex<BTreeSet<String>>,
     changed: Notify,
+    /// Attempts that began.
+    begun: AtomicUsize,
+    /// As long as it is closed, attempts go on.
+    closed: watch::Sender<bool>,
 }
 
 impl Receiver {
@@ -96,6 +104,9 @@ impl Deliverer for Receiver {
         if self.refuse.lock().unwrap().contains(&notice.object.name) {
             return Attempted::failed(FailureClass::Rejected, "no");
         }
+        let mut closed = self.closed.subscribe();
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        closed.wait_for(|closed| !closed).await.unwrap();
         let number = notice.id.split_once('/').unwrap().1.parse().unwrap();
         self.arrived.lock().unwrap().entry(notice.object.name.clone()).or_default().push(number);
         self.changed.notify_waiters();
@@ -276,6 +287,60 @@ async fn a_server_that_goes_away_is_waited_for() {
     receiver.wait_for(100).await;
     worker.end().await;
     receiver.assert_in_order(5, 20);
+}
+
+/// Waits until something holds, asked again and again.
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never: {what}");
+}
+
+/// The consumers of partitions that were made since: how many of each worker.
+async fn consumers(nats: &Nats, since: Timestamp) -> BTreeMap<String, usize> {
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("herald-due").await.unwrap();
+    let mut found = BTreeMap::new();
+    for info in stream.consumers().try_collect::<Vec<_>>().await.unwrap() {
+        if info.created.unix_timestamp_nanos() >= since.as_nanosecond() {
+            *found.entry(info.name.rsplit_once('-').unwrap().1.to_owned()).or_default() += 1;
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_while_the_server_is_away_is_not_sent_again_by_another_worker() {
+    let Some(mut nats) = Nats::start(&jetstream()).await else { return };
+    let receiver = Arc::new(Receiver::default());
+    receiver.closed.send_replace(true);
+    let (first, second) = (Worker::start(&nats, &receiver).await, Worker::start(&nats, &receiver).await);
+    until("each has half", async || consumers(&nats, Timestamp::UNIX_EPOCH).await.values().eq(&[4, 4])).await;
+    let outbox = open(&nats, Role::Publisher).await;
+    publish(&outbox, 20, 0..2).await;
+    until("one of each lane", async || receiver.begun.load(Ordering::SeqCst) == 20).await;
+
+    nats.kill(0);
+    let all = [&first.outbox, &second.outbox, &outbox];
+    until("known", async || all.iter().all(|outbox| outbox.trouble().is_some())).await;
+    let text = outbox.trouble().unwrap();
+    assert!(text.contains("nats://127.0.0.1") && text.contains("is away since"), "{text}");
+    // Until every claim has run out.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let back = Timestamp::now();
+    nats.restart(0).await;
+    until("claimed again", async || consumers(&nats, back).await.values().sum::<usize>() == 8).await;
+    until("known to be back", async || all.iter().all(|outbox| outbox.trouble().is_none())).await;
+    receiver.closed.send_replace(false);
+    receiver.wait_for(40).await;
+    until("written down", async || outbox.backlog().await.unwrap().0 == 0).await;
+    assert_eq!((receiver.count(), receiver.begun.load(Ordering::SeqCst)), (40, 40), "once each");
+    receiver.assert_in_order(20, 2);
+    first.end().await;
+    second.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

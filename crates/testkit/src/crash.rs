@@ -162,12 +162,35 @@ fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How far a run is.
+pub struct Progress(Arc<Mutex<Ledger>>);
+
+impl Progress {
+    /// Notices that were accepted.
+    pub fn accepted(&self) -> usize {
+        lock(&self.0).accepted.len()
+    }
+}
+
 impl Crash {
     /// Runs it.
     ///
     /// # Panics
     /// If the scene can't be set up: no port, no disk, no program.
     pub async fn run(&self) -> Counted {
+        self.run_while(&[], async |_| {}).await.0
+    }
+
+    /// Runs it, and something else beside the load, after the kills. The programs have these arguments more, each its own.
+    /// Gives also what each program said.
+    ///
+    /// # Panics
+    /// If the scene can't be set up: no port, no disk, no program.
+    pub async fn run_while(
+        &self,
+        more: &[Vec<String>],
+        fault: impl AsyncFnOnce(Progress),
+    ) -> (Counted, Vec<String>) {
         let home = tempfile::tempdir().expect("a directory");
         let scene = Scene { manifests: home.path().join("manifests"), new: home.path().join("new") };
         std::fs::create_dir(&scene.manifests).expect("a directory");
@@ -180,34 +203,15 @@ impl Crash {
         let (stop, stopped) = watch::channel(false);
         let mover = tokio::spawn(move_on(scene.clone(), (self.rollouts, self.pace), told, stopped));
 
-        let mut random = Random(self.seed);
         let mut counted = Counted { kills: self.kills, ..Counted::default() };
-        let log = home.path().join("log");
-        let start = |number: usize| self.start(number, &scene.manifests, &home.path().join("state.db"), &log);
+        let log = |number: usize| home.path().join(format!("log-{number}"));
+        let start = |number: usize| {
+            let more = more.get(number).map_or(&[][..], |more| more);
+            self.start(number, more, &scene.manifests, &home.path().join("state.db"), &log(number))
+        };
         let mut lives: Vec<Child> = (0..=self.workers).map(start).collect();
-        for kill in 0..self.kills as usize {
-            // Some die while they start, most at work.
-            if random.below(4) > 0 {
-                let life = lock(&ledger).life;
-                let until = Instant::now() + Duration::from_secs(10);
-                while Instant::now() < until && lock(&ledger).heard_of != Some(life) {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(random.below(600))).await;
-            let number = kill % lives.len();
-            if let Some(life) = lives.get_mut(number) {
-                if let Ok(Some(status)) = life.try_wait() {
-                    counted.ended.push(format!("{status}: {}", last_lines(&log)));
-                }
-                // SIGKILL: no handler runs, nothing is flushed.
-                life.kill().expect("a process");
-                life.wait().expect("a process");
-                quiet(&ledger, self.workers == 0).await;
-                lock(&ledger).life += 1;
-                *life = start(number);
-            }
-        }
+        self.kill_some(&mut lives, &ledger, &mut counted, (&start, &log)).await;
+        fault(Progress(ledger.clone())).await;
         stop.send_replace(true);
         let revisions = mover.await.expect("a result");
         let due: BTreeSet<Key> = revisions
@@ -219,27 +223,63 @@ impl Crash {
         while Instant::now() < until && due.iter().any(|key| !lock(&ledger).accepted.contains_key(key)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        for mut life in lives {
+        for (number, life) in lives.iter_mut().enumerate() {
             if let Ok(Some(status)) = life.try_wait() {
-                counted.ended.push(format!("{status}: {}", last_lines(&log)));
+                counted.ended.push(format!("{status}: {}", last_lines(&log(number))));
             }
             life.kill().expect("a process");
             life.wait().expect("a process");
         }
         sink.abort();
         count(&mut counted, &due, &lock(&ledger));
+        let said: Vec<String> =
+            (0..lives.len()).map(|number| std::fs::read_to_string(log(number)).unwrap_or_default()).collect();
         if !counted.is_good()
             && let Ok((_, path)) = tempfile::NamedTempFile::new().and_then(|file| Ok(file.keep()?))
-            && std::fs::copy(&log, &path).is_ok()
+            && std::fs::write(&path, said.join("\n")).is_ok()
         {
             eprintln!("what the program said: {}", path.display());
         }
-        counted
+        (counted, said)
     }
 
-    fn start(&self, number: usize, manifests: &Path, state: &Path, log: &Path) -> Child {
+    /// Kills one after the other at random moments, and starts it again.
+    async fn kill_some(
+        &self,
+        lives: &mut [Child],
+        ledger: &Mutex<Ledger>,
+        counted: &mut Counted,
+        (start, log): (&impl Fn(usize) -> Child, &impl Fn(usize) -> PathBuf),
+    ) {
+        let mut random = Random(self.seed);
+        for kill in 0..self.kills as usize {
+            // Some die while they start, most at work.
+            if random.below(4) > 0 {
+                let life = lock(ledger).life;
+                let until = Instant::now() + Duration::from_secs(10);
+                while Instant::now() < until && lock(ledger).heard_of != Some(life) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(random.below(600))).await;
+            let number = kill % lives.len();
+            if let Some(life) = lives.get_mut(number) {
+                if let Ok(Some(status)) = life.try_wait() {
+                    counted.ended.push(format!("{status}: {}", last_lines(&log(number))));
+                }
+                // SIGKILL: no handler runs, nothing is flushed.
+                life.kill().expect("a process");
+                life.wait().expect("a process");
+                quiet(ledger, self.workers == 0).await;
+                lock(ledger).life += 1;
+                *life = start(number);
+            }
+        }
+    }
+
+    fn start(&self, number: usize, more: &[String], manifests: &Path, state: &Path, log: &Path) -> Child {
         let mut command = Command::new(&self.program);
-        command.arg(if number == 0 { "run" } else { "deliver" }).arg(manifests);
+        command.arg(if number == 0 { "run" } else { "deliver" }).arg(manifests).args(more);
         if number == 0 {
             command.arg("--notify-existing");
         }

@@ -213,9 +213,9 @@ pub(crate) async fn run(
         .observed_by(Arc::new(Requests(metrics.clone(), traces.clone())), &args.self_service_allow);
     // Not even the catalog: nothing is decided before the ConfigMap was read.
     let empty = builder.build(&ConfigInput::default(), None, &Reporter::quiet());
-    let health = Health::new(reporter.clone(), metrics.clone(), traces.clone());
+    let health = Health::new(outbox.clone(), reporter.clone(), metrics.clone(), traces.clone());
     health.serve(&[options.healthz_port, options.metrics_port]).await?;
-    health.count_dead_letters(outbox.clone());
+    health.count_dead_letters();
     let visitors =
         Visitors::new(connection.client.clone(), watched.resource(), args.namespaced.then(|| home.clone()));
     let tokens: Arc<dyn Authenticator> = Arc::new(visitors);

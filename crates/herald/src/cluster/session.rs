@@ -223,7 +223,9 @@ impl<'a> Session<'a> {
     /// What can't be stored now is looked at again: nothing was recorded of it.
     fn told(&mut self, result: Result<(), OutboxError>) {
         if let Err(error) = result {
-            self.around.reporter.problem(&error.to_string());
+            if self.around.outbox.trouble().is_none() {
+                self.around.reporter.problem(&error.to_string());
+            }
             self.feeds.again.notify_one();
         }
     }

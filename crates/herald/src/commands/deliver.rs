@@ -78,7 +78,7 @@ async fn deliver(args: &DeliverArgs, config: &ConfigArgs, json: bool) -> Outcome
     look(directory.as_mut(), &mut world, &reporter);
     let first = builder.build(&configuration::input(config, &world, &reporter)?, None, &reporter);
     let active = watch::Sender::new(Arc::new(first));
-    let health = Health::new(reporter.clone(), metrics, traces);
+    let health = Health::new(outbox.clone(), reporter.clone(), metrics, traces);
     health.serve(&[args.healthz_port, args.metrics_port]).await?;
     health.is_ready();
 

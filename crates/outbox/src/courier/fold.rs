@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Deliverer, runner::STORE_PAUSE};
+use super::{Deliverer, complaints::Complaints, runner::STORE_PAUSE};
 use crate::{
     Batch, Clock, Done, Notice, Outbox, OutboxError, Outcome, Place, Queued, StateEntry, clock::later,
     grouping::Flush,
@@ -31,6 +31,7 @@ pub(super) struct Folder {
     pub(super) outbox: Arc<dyn Outbox>,
     pub(super) deliverer: Arc<dyn Deliverer>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) complaints: Complaints,
 }
 
 impl Folder {
@@ -106,7 +107,8 @@ impl Folder {
                 Ok(found) => return found,
                 Err(OutboxError::Closed) => return None,
                 Err(error) => {
-                    tracing::warn!(%error, "a notice can't be read, trying again soon");
+                    let what = "a notice can't be read, trying again soon";
+                    self.complaints.about(&*self.outbox, what, &error, "");
                     self.pause().await;
                 }
             }
@@ -119,7 +121,8 @@ impl Folder {
             if error == OutboxError::Closed {
                 return;
             }
-            tracing::error!(%error, "a group can't be written down, trying again");
+            let what = "a group can't be written down, trying again";
+            self.complaints.about(&*self.outbox, what, &error, "");
             self.pause().await;
         }
     }

@@ -1,5 +1,6 @@
 //! The courier: takes notices out of the outbox to their recipients.
 
+mod complaints;
 mod fold;
 mod plan;
 mod rate;

@@ -14,6 +14,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{
     Attempted, CourierOptions, Deliverer, FailureClass, Observer, Report, ServicePolicy,
+    complaints::Complaints,
     fold::{self, Folded, Folder},
     plan::{Ended, Plan, Policies, Step, Verdict},
 };
@@ -106,6 +107,7 @@ struct Run {
     /// Notices that are held back, each with its reason, to be written down for whoever looks at them.
     held: Vec<(String, String)>,
     telling: JoinSet<()>,
+    complaints: Complaints,
     report: Report,
     jitter: RandomState,
 }
@@ -130,6 +132,7 @@ impl Run {
             settling: JoinSet::new(),
             held: Vec::new(),
             telling: JoinSet::new(),
+            complaints: Complaints::default(),
             report: Report::default(),
             jitter: RandomState::new(),
         }
@@ -241,6 +244,7 @@ impl Run {
             return None;
         }
         let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
+        let complaints = self.complaints.clone();
         let mut task = JoinSet::new();
         task.spawn(async move {
             loop {
@@ -248,7 +252,7 @@ impl Run {
                     Ok(0) => clock.sleep_until(later(clock.now(), Duration::from_secs(60))).await,
                     Ok(_) => tokio::task::yield_now().await,
                     Err(error) => {
-                        tracing::warn!(%error, "history can't be pruned");
+                        complaints.about(&*outbox, "history can't be pruned", &error, "");
                         clock.sleep_until(later(clock.now(), Duration::from_secs(60))).await;
                     }
                 }
@@ -275,11 +279,15 @@ impl Run {
                 self.report.waiting = waiting;
                 self.courier.observer.backlog(waiting, oldest);
             }
-            Err(error) => tracing::warn!(%error, "the outbox can't be counted"),
+            Err(error) => self.complain("the outbox can't be counted", &error),
         }
         for (service, circuit) in self.plan.circuits() {
             self.courier.observer.circuit(service, circuit);
         }
+    }
+
+    fn complain(&self, what: &'static str, error: &OutboxError) {
+        self.complaints.about(&*self.courier.outbox, what, error, "");
     }
 
     async fn fetch(&mut self) {
@@ -288,7 +296,7 @@ impl Run {
                 Ok(page) => page,
                 Err(error) => {
                     self.report.store_failures += 1;
-                    tracing::warn!(%error, "the outbox can't be read, trying again soon");
+                    self.complain("the outbox can't be read, trying again soon", &error);
                     self.complete = true;
                     return;
                 }
@@ -314,7 +322,7 @@ impl Run {
             let found = match self.courier.outbox.pending_in_lane(&lane, after, Plan::refill_size()).await {
                 Ok(found) => found,
                 Err(error) => {
-                    tracing::warn!(%error, "a lane can't be read, it starts over");
+                    self.complain("a lane can't be read, it starts over", &error);
                     // Everything behind the cursor is read again; places that are known already change nothing.
                     self.cursor = 0;
                     Vec::new()
@@ -382,7 +390,8 @@ impl Run {
 
     fn folder(&self) -> Folder {
         let Courier { outbox, deliverer, clock, .. } = &self.courier;
-        Folder { outbox: outbox.clone(), deliverer: deliverer.clone(), clock: clock.clone() }
+        let (outbox, deliverer, clock) = (outbox.clone(), deliverer.clone(), clock.clone());
+        Folder { outbox, deliverer, clock, complaints: self.complaints.clone() }
     }
 
     /// Starts writing down the groups whose time has come; gives when to look again.
@@ -428,15 +437,16 @@ impl Run {
     fn start(&mut self, queued: Queued) {
         let Courier { outbox, deliverer, clock, .. } = &self.courier;
         let (outbox, deliverer, clock) = (outbox.clone(), deliverer.clone(), clock.clone());
-        let timeout = self.courier.options.attempt_timeout;
+        let (timeout, complaints) = (self.courier.options.attempt_timeout, self.complaints.clone());
         let (place, attempt) = (queued.place, queued.attempts.saturating_add(1));
+        let id = queued.id.clone();
         let began = clock.now();
         let handle = self.flights.spawn(async move {
             let notice = loop {
                 match outbox.load(place).await {
                     Ok(notice) => break notice.map(Arc::new),
                     Err(error) => {
-                        tracing::warn!(%error, "a notice can't be read, trying again soon");
+                        complaints.about(&*outbox, "a notice can't be read, trying again soon", &error, &id);
                         clock.sleep_until(later(clock.now(), STORE_PAUSE)).await;
                     }
                 }
@@ -530,6 +540,7 @@ impl Run {
         }
         let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
         let (began, took, reason) = (flight.began, flight.took, reason.to_owned());
+        let complaints = self.complaints.clone();
         self.settling.spawn(async move {
             let id = queued.id.clone();
             loop {
@@ -548,7 +559,12 @@ impl Run {
                     Ok(()) => return (queued, verdict, Ok(())),
                     Err(OutboxError::Closed) => return (queued, verdict, Err(OutboxError::Closed)),
                     Err(error) => {
-                        tracing::error!(%error, notice = id, "a result can't be written down, trying again");
+                        complaints.about(
+                            &*outbox,
+                            "a result can't be written down, trying again",
+                            &error,
+                            &id,
+                        );
                         clock.sleep_until(later(clock.now(), STORE_PAUSE)).await;
                     }
                 }

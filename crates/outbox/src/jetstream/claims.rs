@@ -25,6 +25,9 @@ use crate::{OutboxError, Outcome};
 /// How often claims are renewed.
 const TICK: Duration = Duration::from_millis(1500);
 
+/// A claim is kept for so long after it was renewed: shorter than for the server, so that nobody else has it yet.
+const HOLDS: Duration = LEASE.saturating_sub(Duration::from_millis(500));
+
 /// Notices of a partition that one worker takes in.
 const MOST: i64 = 100_000;
 
@@ -46,9 +49,39 @@ impl Drop for Claim {
     }
 }
 
+/// What was lost because the server was away. When it is back, everybody first takes up what they had: what was sent
+/// meanwhile is written down before somebody else could send it again.
+#[derive(Default)]
+struct Former {
+    partitions: BTreeSet<u32>,
+    /// Since the server is back.
+    alone_until: Option<Instant>,
+}
+
+impl Former {
+    fn lost(&mut self, number: u32) {
+        self.partitions.insert(number);
+        self.alone_until = None;
+    }
+
+    /// Whether a partition may be claimed, by a worker that reached the server just now.
+    fn allows(&mut self, number: u32) -> bool {
+        if self.partitions.is_empty() {
+            return true;
+        }
+        let until = *self.alone_until.get_or_insert_with(|| Instant::now() + LEASE);
+        if Instant::now() >= until {
+            *self = Former::default();
+            return true;
+        }
+        self.partitions.contains(&number)
+    }
+}
+
 /// Claims partitions as long as the outbox lives, or until it is told to stop.
 pub(super) async fn claim(outbox: Weak<Inner>, mut stop: tokio::sync::watch::Receiver<bool>) {
     let mut claims: BTreeMap<u32, Claim> = BTreeMap::new();
+    let mut former = Former::default();
     let mut told = false;
     loop {
         let Some(inner) = outbox.upgrade() else { return };
@@ -60,9 +93,9 @@ pub(super) async fn claim(outbox: Weak<Inner>, mut stop: tokio::sync::watch::Rec
             let _ = inner.stores.forget(&inner.stores.leases, &worker(&inner.worker)).await;
             return;
         }
-        match tick(&inner, &mut claims).await {
+        match tick(&inner, &mut claims, &mut former).await {
             Ok(()) => told = false,
-            Err(error) if !told => {
+            Err(error) if !told && inner.stores.presence.trouble().is_none() => {
                 tracing::error!(%error, "partitions can't be claimed, trying again");
                 told = true;
             }
@@ -84,18 +117,21 @@ fn partition(number: u32) -> String {
     format!("partition.{number}")
 }
 
-async fn tick(inner: &Arc<Inner>, claims: &mut BTreeMap<u32, Claim>) -> Result<(), OutboxError> {
+async fn tick(
+    inner: &Arc<Inner>,
+    claims: &mut BTreeMap<u32, Claim>,
+    former: &mut Former,
+) -> Result<(), OutboxError> {
     // Whoever can't renew in time must believe that somebody else has it.
     let late: Vec<u32> = claims
         .iter()
-        .filter(|(_, claim)| {
-            claim.reader.is_finished() || claim.renewed.elapsed() > LEASE - Duration::from_millis(500)
-        })
+        .filter(|(_, claim)| claim.renewed.elapsed() > HOLDS)
         .map(|(number, _)| *number)
         .collect();
     for number in late {
         claims.remove(&number);
         inner.held().lose(number);
+        former.lost(number);
     }
     let stores = &inner.stores;
     let id = || bytes::Bytes::from(inner.worker.clone());
@@ -108,13 +144,26 @@ async fn tick(inner: &Arc<Inner>, claims: &mut BTreeMap<u32, Claim>) -> Result<(
         futures::stream::iter(renewals.collect::<Vec<_>>()).buffer_unordered(64).collect().await;
     for (number, began, renewed) in renewed {
         match (renewed, claims.get_mut(&number)) {
-            (Ok(revision), Some(claim)) => (claim.revision, claim.renewed) = (revision, began),
-            (Err(error), _) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+            (Ok(revision), Some(claim)) => {
+                (claim.revision, claim.renewed) = (revision, began);
+                inner.held().renew(number, began + HOLDS);
+            }
+            (Err(error), claim) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                // It ran out while this was on its way to a server that was away.
+                if claim.is_some_and(|claim| claim.renewed.elapsed() > HOLDS) {
+                    former.lost(number);
+                }
                 claims.remove(&number);
                 inner.held().lose(number);
             }
             _ => {}
         }
+    }
+    // It could read no further: it reads anew what isn't acknowledged.
+    for (number, claim) in claims.iter_mut().filter(|(_, claim)| claim.reader.is_finished() && !claim.leaving)
+    {
+        inner.held().lose(*number);
+        (claim.consumer, claim.reader) = read(inner, *number, claim.renewed + HOLDS).await?;
     }
     let below = format!("$KV.{}.>", stores.leases.name);
     let seen = stores.leases.stream.info_with_subjects(below).await.map_err(|error| stores.failed(error))?;
@@ -151,13 +200,14 @@ async fn tick(inner: &Arc<Inner>, claims: &mut BTreeMap<u32, Claim>) -> Result<(
             break;
         }
         let number = (u32::try_from(first).unwrap_or(0) + step) % stores.partitions;
-        if claims.contains_key(&number) || subjects.contains(&named(&partition(number))) {
+        let taken = claims.contains_key(&number) || subjects.contains(&named(&partition(number)));
+        if taken || !former.allows(number) {
             continue;
         }
         let began = Instant::now();
         match stores.leases.create(partition(number), id()).await {
             Ok(revision) => {
-                let (consumer, reader) = read(inner, number).await?;
+                let (consumer, reader) = read(inner, number, began + HOLDS).await?;
                 claims.insert(number, Claim { revision, renewed: began, consumer, reader, leaving: false });
             }
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
@@ -176,7 +226,11 @@ async fn release(inner: &Inner, number: u32, claim: Claim) -> Result<(), OutboxE
 }
 
 /// Makes the consumer of a partition, in place of the one before, and reads it.
-async fn read(inner: &Arc<Inner>, number: u32) -> Result<(String, JoinHandle<()>), OutboxError> {
+async fn read(
+    inner: &Arc<Inner>,
+    number: u32,
+    until: Instant,
+) -> Result<(String, JoinHandle<()>), OutboxError> {
     let stores = &inner.stores;
     let prefix = format!("due-{number}-");
     let names: Vec<String> =
@@ -203,7 +257,7 @@ async fn read(inner: &Arc<Inner>, number: u32) -> Result<(String, JoinHandle<()>
         .expires(Duration::from_secs(10));
     let messages = messages.messages().await.map_err(|error| stores.failed(error))?;
     let outbox = Arc::downgrade(inner);
-    let claim = inner.held().claim(number);
+    let claim = inner.held().claim(number, until);
     let reader = tokio::spawn(async move {
         // Looked up side by side, taken in in order.
         let known = messages.map(|message| {
@@ -216,10 +270,9 @@ async fn read(inner: &Arc<Inner>, number: u32) -> Result<(String, JoinHandle<()>
             match found {
                 Ok((message, record)) => arrive(&inner, (number, claim), &message, record).await,
                 Err(reason) => {
-                    tracing::warn!(
-                        partition = number,
-                        "reading what waits failed, the partition is claimed anew: {reason}"
-                    );
+                    // Nobody has to do anything about it: it is read anew. Whether the server is away is told elsewhere.
+                    tracing::debug!(partition = number, "reading what waits failed: {reason}");
+                    inner.stores.presence.doubt();
                     return;
                 }
             }

@@ -1,12 +1,18 @@
 //! What this process holds of the stream: the notices of the partitions that it has claimed, without their payloads.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Instant,
+};
 
 use async_nats::Subject;
 use bytes::Bytes;
 
 use super::record::{Record, time};
 use crate::{LaneKey, Place, Queued};
+
+/// Messages that are known to be done, at most.
+const MOST_ENDED: usize = 50_000;
 
 /// A notice that waits here.
 pub(super) struct Entry {
@@ -44,20 +50,36 @@ pub(super) struct Held {
     by_id: HashMap<String, Place>,
     by_lane: HashMap<LaneKey, BTreeSet<Place>>,
     last: Place,
-    /// Partitions that are ours, each with the number of its claim.
-    claims: HashMap<u32, u64>,
+    /// Partitions that are ours, each with the number of its claim, and until when it holds.
+    claims: HashMap<u32, (u64, Instant)>,
     last_claim: u64,
+    /// Messages that ended here. One that is read again may have been looked up before it ended.
+    ended: BTreeSet<u64>,
 }
 
 impl Held {
     /// A partition is ours from now on; gives the number of the claim.
-    pub(super) fn claim(&mut self, partition: u32) -> u64 {
+    pub(super) fn claim(&mut self, partition: u32, until: Instant) -> u64 {
         self.last_claim += 1;
-        self.claims.insert(partition, self.last_claim);
+        self.claims.insert(partition, (self.last_claim, until));
         self.last_claim
     }
 
-    /// Takes a notice in, by a claim that still holds; `false` if it is another message of one that is held.
+    /// A claim holds for longer.
+    pub(super) fn renew(&mut self, partition: u32, until: Instant) {
+        if let Some(claim) = self.claims.get_mut(&partition) {
+            claim.1 = until;
+        }
+    }
+
+    /// Whether the partition of a notice is ours now: what is not renewed may be another's before that is noticed here.
+    pub(super) fn is_ours(&self, place: Place, now: Instant) -> bool {
+        let claim = self.entries.get(&place).and_then(|entry| self.claims.get(&entry.partition));
+        claim.is_some_and(|claim| now < claim.1)
+    }
+
+    /// Takes a notice in, by a claim that still holds; `false` if its message is done: another one of a notice that is
+    /// held, or of one that ended here.
     pub(super) fn arrive(
         &mut self,
         sequence: u64,
@@ -65,8 +87,11 @@ impl Held {
         reply: Option<Subject>,
         record: Record,
     ) -> bool {
-        if self.claims.get(&partition) != Some(&claim) {
+        if self.claims.get(&partition).is_none_or(|held| held.0 != claim) {
             return true;
+        }
+        if self.ended.contains(&sequence) {
+            return false;
         }
         if let Some(entry) = self.by_id.get(&record.id).and_then(|place| self.entries.get_mut(place)) {
             if entry.sequence != sequence {
@@ -123,9 +148,29 @@ impl Held {
 
     /// It waits for another attempt.
     pub(super) fn back(&mut self, id: &str, record: &Record) {
-        if let Some(entry) = self.by_id.get(id).and_then(|place| self.entries.get_mut(place)) {
-            entry.on_way = false;
+        let Some(place) = self.by_id.get(id).copied() else { return };
+        if let Some(entry) = self.entries.get_mut(&place) {
             entry.record = record.without_payload();
+        }
+        self.stay(place);
+    }
+
+    /// It isn't on its way any more; what was lost meanwhile is somebody else's.
+    pub(super) fn stay(&mut self, place: Place) {
+        let Some(entry) = self.entries.get_mut(&place) else { return };
+        entry.on_way = false;
+        entry.record.payload = Bytes::new();
+        if !self.claims.contains_key(&entry.partition) {
+            self.remove(place);
+        }
+    }
+
+    /// It is done, and acknowledged.
+    pub(super) fn end(&mut self, place: Place) {
+        let Some(entry) = self.remove(place) else { return };
+        self.ended.insert(entry.sequence);
+        if self.ended.len() > MOST_ENDED {
+            self.ended.pop_first();
         }
     }
 
@@ -182,7 +227,9 @@ mod tests {
     #[test]
     fn a_claim_that_is_lost_leaves_what_is_on_its_way() {
         let mut held = Held::default();
-        let claim = held.claim(0);
+        let now = Instant::now();
+        let until = now + std::time::Duration::from_secs(1);
+        let claim = held.claim(0, until);
         for (sequence, id, name) in [(1, "a", "web"), (2, "b", "web"), (3, "c", "api")] {
             assert!(held.arrive(sequence, (0, claim), None, record(id, name)));
         }
@@ -195,10 +242,25 @@ mod tests {
         assert!(held.arrive(2, (0, claim), None, record("b", "web")), "too late");
         assert_eq!((held.pending(0, 10).len(), held.on_way(0)), (1, 1));
         // Claimed again: the same message is the same notice, the rest comes behind.
-        let claim = held.claim(0);
+        let claim = held.claim(0, until);
+        assert!(held.is_ours(1, now) && !held.is_ours(1, until), "only until its claim runs out");
         assert!(held.arrive(1, (0, claim), None, record("a", "web")));
         assert!(held.arrive(2, (0, claim), None, record("b", "web")));
         let ids: Vec<String> = held.pending(0, 10).into_iter().map(|queued| queued.id).collect();
         assert_eq!(ids, ["a", "b"]);
+        // Looked up before it ended, taken in after: it is done.
+        held.end(1);
+        assert!(!held.arrive(1, (0, claim), None, record("a", "web")));
+    }
+
+    #[test]
+    fn what_failed_after_its_claim_was_lost_is_somebody_elses() {
+        let mut held = Held::default();
+        let claim = held.claim(0, Instant::now());
+        held.arrive(1, (0, claim), None, record("a", "web"));
+        held.start(1);
+        held.lose(0);
+        held.back("a", &record("a", "web"));
+        assert_eq!((held.pending(0, 10).len(), held.start(1)), (0, None));
     }
 }

@@ -10,13 +10,15 @@
 mod address;
 mod claims;
 mod held;
+mod presence;
 mod record;
+mod search;
 mod stores;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::{Subject, jetstream::kv};
@@ -41,9 +43,6 @@ use crate::{
     Queued, Receipt, Retention,
 };
 
-/// Notices that one listing looks at where the caller sets no limit.
-const MOST: usize = 100_000;
-
 /// What a process means to do with the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -60,6 +59,7 @@ pub struct JetStreamOutbox {
     inner: Arc<Inner>,
     claiming: Mutex<Option<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
+    watching: Option<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -83,6 +83,7 @@ impl Inner {
     /// Tells the server that a message is done, and hears that it knows.
     async fn acknowledge(&self, reply: Option<Subject>) -> Result<(), OutboxError> {
         let Some(reply) = reply else { return Ok(()) };
+        self.stores.there().await?;
         match self.stores.client().request(reply, Bytes::from_static(b"+ACK")).await {
             Ok(_) => Ok(()),
             // The consumer is gone, because somebody else has the partition: the outcome tells them.
@@ -102,9 +103,17 @@ impl Inner {
             stores.put(&stores.history, &key, record.encode()).await?;
         }
         let Some(place) = place else { return Ok(()) };
-        let reply = self.held().at(place).and_then(|entry| entry.reply.clone());
-        self.acknowledge(reply).await?;
-        self.held().remove(place);
+        loop {
+            let reply = || self.held().at(place).and_then(|entry| entry.reply.clone());
+            let asked = reply();
+            match self.acknowledge(asked.clone()).await {
+                Ok(()) => break,
+                // Its partition was read anew meanwhile, and who heard of the old delivery is gone.
+                Err(_) if reply() != asked => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.held().end(place);
         Ok(())
     }
 
@@ -158,83 +167,12 @@ impl JetStreamOutbox {
         let (stop, stopped) = watch::channel(false);
         let claiming =
             (role == Role::Worker).then(|| tokio::spawn(claims::claim(Arc::downgrade(&inner), stopped)));
-        Ok(JetStreamOutbox { inner, claiming: Mutex::new(claiming), stop })
+        let watching = (role != Role::Guest).then(|| tokio::spawn(presence::watch(Arc::downgrade(&inner))));
+        Ok(JetStreamOutbox { inner, claiming: Mutex::new(claiming), stop, watching })
     }
 
     fn stores(&self) -> &Stores {
         &self.inner.stores
-    }
-
-    /// The matching notices, newest first, payloads as they are stored.
-    async fn matching(&self, filter: &Filter) -> Result<Vec<Record>, OutboxError> {
-        let limit = filter.limit.map_or(MOST, |limit| limit as usize);
-        let wants = |outcome: Outcome| filter.outcome.is_none_or(|wanted| wanted == outcome);
-        let mut found = Vec::new();
-        if let Some(id) = &filter.id {
-            found.extend(self.one(id).await?.filter(|record| record.fits(filter)));
-            return Ok(found);
-        }
-        if wants(Outcome::Pending) {
-            let waiting = self.stores().waiting().await?.into_iter().map(|(_, record)| record);
-            let known = |mut record: Record| async move {
-                match self.stores().known(&record.id).await {
-                    Ok(Some(known)) if known.outcome() == Outcome::Pending => record.take_progress(known),
-                    // Done, but not acknowledged yet.
-                    Ok(Some(_)) => return Ok(None),
-                    Ok(None) => {}
-                    Err(error) => return Err(error),
-                }
-                Ok(Some(record))
-            };
-            let fitting = waiting.filter(|record| record.fits(filter));
-            let mut records = futures::stream::iter(fitting).map(known).buffered(AT_ONCE);
-            while let Some(record) = records.next().await {
-                found.extend(record?);
-            }
-        }
-        if wants(Outcome::DeadLetter) {
-            for (_, bytes, _) in self.stores().entries(&self.stores().dead, "").await? {
-                found.extend(Record::decode(&bytes).ok().filter(|record| record.fits(filter)));
-            }
-        }
-        if !matches!(filter.outcome, Some(Outcome::Pending | Outcome::DeadLetter)) {
-            let mut taken = 0;
-            self.stores()
-                .newest(|record| {
-                    let done = !matches!(record.outcome(), Outcome::Pending | Outcome::DeadLetter);
-                    if done && record.fits(filter) {
-                        found.push(record);
-                        taken += 1;
-                    }
-                    taken >= limit
-                })
-                .await?;
-        }
-        found.sort_by_key(|record| std::cmp::Reverse(record.created));
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    async fn one(&self, id: &str) -> Result<Option<Record>, OutboxError> {
-        let known = self.stores().known(id).await?;
-        match known.as_ref().map(Record::outcome) {
-            Some(Outcome::DeadLetter) => {
-                let dead = self.stores().get(&self.stores().dead, &token(id)).await?;
-                Ok(dead.and_then(|bytes| Record::decode(&bytes).ok()).or(known))
-            }
-            Some(Outcome::Pending) | None => {
-                let waiting = self.stores().waiting().await?;
-                let found = waiting.into_iter().map(|(_, record)| record).find(|record| record.id == id);
-                Ok(match (found, known) {
-                    (Some(mut record), Some(known)) => {
-                        record.take_progress(known);
-                        Some(record)
-                    }
-                    (found, known) => found.or(known),
-                })
-            }
-            Some(_) => Ok(known),
-        }
     }
 
     async fn done(&self, batch: &Batch) -> Result<(), OutboxError> {
@@ -317,15 +255,23 @@ impl Outbox for JetStreamOutbox {
     async fn load(&self, place: Place) -> Result<Option<Notice>, OutboxError> {
         // On its way before it is read, so that it isn't given to another worker meanwhile.
         let Some(sequence) = self.inner.held().start(place) else { return Ok(None) };
-        match self.stores().message(sequence).await? {
-            Some(bytes) => {
-                let stored = Record::decode(&bytes).map_err(|error| self.stores().failed(error))?;
+        let stored = match self.stores().message(sequence).await {
+            Ok(Some(bytes)) => Record::decode(&bytes).map_err(|error| self.stores().failed(error)),
+            Ok(None) => {
+                self.inner.gone(place).await?;
+                return Ok(None);
+            }
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(stored) if self.inner.held().is_ours(place, Instant::now()) => {
                 let record = self.inner.held().carry(place, stored.payload);
                 Ok(record.map(|record| record.notice()))
             }
-            None => {
-                self.inner.gone(place).await?;
-                Ok(None)
+            // It waits on, and goes with its partition.
+            other => {
+                self.inner.held().stay(place);
+                Err(other.err().unwrap_or_else(|| self.stores().failed("the claim of its partition ran out")))
             }
         }
     }
@@ -381,6 +327,7 @@ impl Outbox for JetStreamOutbox {
             Some((token(&id), record.held_back(reason).encode()))
         });
         let known: Vec<_> = known.collect();
+        self.stores().there().await?;
         // Only where nothing is known yet: what is written of an attempt or of the end always comes after it.
         let put = |(key, value): (String, Bytes)| async move {
             match self.stores().history.create(key, value).await {
@@ -454,8 +401,7 @@ impl Outbox for JetStreamOutbox {
         let all = Filter { outcome: Some(Outcome::DeadLetter), limit: filter.limit, ..Filter::default() };
         if filter == all {
             // What is forgotten leaves no trace there: each message is one.
-            let info = self.stores().dead.stream.get_info().await;
-            return Ok(info.map_err(|error| self.stores().failed(error))?.state.messages);
+            return Ok(self.stores().state_of(&self.stores().dead.stream).await?.messages);
         }
         let found = self.matching(&Filter { limit: None, ..filter }).await?;
         Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
@@ -527,14 +473,19 @@ impl Outbox for JetStreamOutbox {
     }
 
     async fn backlog(&self) -> Result<(u64, Option<Timestamp>), OutboxError> {
-        let info = self.stores().due.get_info().await.map_err(|error| self.stores().failed(error))?;
-        if info.state.messages == 0 {
+        let state = self.stores().state_of(&self.stores().due).await?;
+        if state.messages == 0 {
             return Ok((0, None));
         }
-        let first = self.stores().message(info.state.first_sequence).await?;
+        let first = self.stores().message(state.first_sequence).await?;
         let oldest =
             first.and_then(|bytes| Record::decode(&bytes).ok()).map(|record| record::time(record.created));
-        Ok((info.state.messages, oldest))
+        Ok((state.messages, oldest))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let stores = self.stores();
+        stores.presence.trouble().map(|trouble| format!("the outbox at {} {trouble}", stores.address()))
     }
 
     async fn prune(&self, _retention: Retention, _now: Timestamp) -> Result<usize, OutboxError> {
@@ -546,15 +497,10 @@ impl Outbox for JetStreamOutbox {
         let stores = self.stores();
         let mut findings = Vec::new();
         let waiting = stores.waiting().await?;
-        let info = stores.due.get_info().await.map_err(|error| stores.failed(error))?;
-        let unread = info.state.messages.saturating_sub(waiting.len() as u64);
-        if unread > 0
-            && stores
-                .due
-                .get_info()
-                .await
-                .is_ok_and(|again| again.state.last_sequence == info.state.last_sequence)
-        {
+        let state = stores.state_of(&stores.due).await?;
+        let unread = state.messages.saturating_sub(waiting.len() as u64);
+        let same = |again: async_nats::jetstream::stream::State| again.last_sequence == state.last_sequence;
+        if unread > 0 && stores.state_of(&stores.due).await.is_ok_and(same) {
             findings.push(format!("{unread} messages of the stream can't be read"));
         }
         for bucket in [&stores.dead, &stores.handles, &stores.state] {
@@ -582,8 +528,8 @@ impl Outbox for JetStreamOutbox {
 impl Drop for JetStreamOutbox {
     fn drop(&mut self) {
         let claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(claiming) = claiming {
-            claiming.abort();
+        for task in claiming.iter().chain(&self.watching) {
+            task.abort();
         }
     }
 }

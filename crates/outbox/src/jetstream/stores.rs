@@ -1,9 +1,10 @@
 //! Streams and buckets: made where they are missing, and what is read and written there.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::{
     Client,
+    connection::State,
     jetstream::{
         self, Context,
         consumer::{AckPolicy, DeliverPolicy, pull},
@@ -16,11 +17,18 @@ use async_nats::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesOrdered};
 
-use super::{NatsAddress, record::Record};
+use super::{
+    NatsAddress,
+    presence::{self, Presence},
+    record::Record,
+};
 use crate::{OutboxError, Retention};
 
 /// NATS answers within this time, or it counts as away.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often whoever waits for the connection looks for it.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A notice that is published again within this time is recognised by the server itself; later by its history.
 const DUPLICATES: Duration = Duration::from_secs(2 * 3600);
@@ -46,6 +54,7 @@ pub(super) struct Stores {
     /// Which worker delivers which partition.
     pub(super) leases: kv::Store,
     pub(super) partitions: u32,
+    pub(super) presence: Arc<Presence>,
     prefix: String,
     address: String,
 }
@@ -66,6 +75,12 @@ impl Stores {
         // Whoever waits for it asks again anyway: it is there soon after the server is.
         let options = options.reconnect_delay_callback(|attempts| {
             Duration::from_millis(u64::try_from(attempts).unwrap_or(u64::MAX).saturating_mul(100).min(1000))
+        });
+        let presence = Arc::new(Presence::default());
+        let told = presence.clone();
+        let options = options.event_callback(move |event| {
+            presence::heard(&told, &event);
+            std::future::ready(())
         });
         let client = options.connect(address.servers()).await.map_err(|error| {
             failed(&format!("no connection: {error}; look whether the server runs and lets us in"))
@@ -103,6 +118,7 @@ impl Stores {
                 context: context.clone(),
                 due,
                 partitions,
+                presence: presence.clone(),
                 prefix: prefix.clone(),
                 address: name.clone(),
             })
@@ -111,11 +127,40 @@ impl Stores {
     }
 
     pub(super) fn failed(&self, error: impl std::fmt::Display) -> OutboxError {
+        self.presence.doubt();
         let away = match self.client().connection_state() {
-            async_nats::connection::State::Connected => "",
+            State::Connected => "",
             _ => "; the connection is lost, it is tried again until the server is back",
         };
         OutboxError::Nats { address: self.address.clone(), reason: format!("{error}{away}") }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits for the connection, not for long. What is asked without one would stand in line, and be written long after
+    /// whoever asked gave up.
+    pub(super) async fn there(&self) -> Result<(), OutboxError> {
+        let client = self.client();
+        let connected = async {
+            while client.connection_state() != State::Connected {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(TIMEOUT, connected).await.map_err(|_| self.failed("no answer"))
+    }
+
+    /// Whether everything answers that notices need, and writes.
+    pub(super) async fn probe(&self, worker: &str) -> Result<(), String> {
+        if self.client().connection_state() != State::Connected {
+            return Err("no connection".into());
+        }
+        for stream in [&self.due, &self.history.stream, &self.state.stream] {
+            stream.get_info().await.map_err(|error| format!("JetStream doesn't answer: {error}"))?;
+        }
+        let written = self.leases.put(format!("probe.{worker}"), Bytes::new()).await;
+        written.map(drop).map_err(|error| format!("JetStream doesn't store: {error}"))
     }
 
     pub(super) fn client(&self) -> Client {
@@ -131,6 +176,7 @@ impl Stores {
         &self,
         messages: Vec<(u32, String, Bytes)>,
     ) -> Result<Vec<bool>, OutboxError> {
+        self.there().await?;
         let mut acks = FuturesOrdered::new();
         let mut new = Vec::with_capacity(messages.len());
         for (partition, id, body) in messages {
@@ -150,21 +196,31 @@ impl Stores {
     }
 
     pub(super) async fn put(&self, bucket: &kv::Store, key: &str, value: Bytes) -> Result<(), OutboxError> {
+        self.there().await?;
         bucket.put(key, value).await.map(drop).map_err(|error| self.failed(error))
     }
 
     pub(super) async fn get(&self, bucket: &kv::Store, key: &str) -> Result<Option<Bytes>, OutboxError> {
+        self.there().await?;
         bucket.get(key).await.map_err(|error| self.failed(error))
     }
 
     /// Forgets a key, without a trace of it.
     pub(super) async fn forget(&self, bucket: &kv::Store, key: &str) -> Result<(), OutboxError> {
+        self.there().await?;
         let subject = format!("$KV.{}.{key}", bucket.name);
         bucket.stream.purge().filter(subject).await.map(drop).map_err(|error| self.failed(error))
     }
 
+    /// How much there is of a stream.
+    pub(super) async fn state_of(&self, stream: &Stream<stream::Info>) -> Result<stream::State, OutboxError> {
+        self.there().await?;
+        Ok(stream.get_info().await.map_err(|error| self.failed(error))?.state)
+    }
+
     /// The message at a sequence of the stream of what waits.
     pub(super) async fn message(&self, sequence: u64) -> Result<Option<Bytes>, OutboxError> {
+        self.there().await?;
         match self.due.direct_get(sequence).await {
             Ok(message) => Ok(Some(message.payload)),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
@@ -181,6 +237,7 @@ impl Stores {
 
     /// All notices that wait, with their places in the stream, in the order of each partition.
     pub(super) async fn waiting(&self) -> Result<Vec<(u64, Record)>, OutboxError> {
+        self.there().await?;
         let one = |partition: u32| async move {
             let (mut found, mut next) = (Vec::new(), 1);
             loop {
@@ -207,8 +264,8 @@ impl Stores {
 
     /// The newest records of the history, newest first, as many as `wanted` takes; it says when it has enough.
     pub(super) async fn newest(&self, mut wanted: impl FnMut(Record) -> bool) -> Result<(), OutboxError> {
-        let info = self.history.stream.get_info().await.map_err(|error| self.failed(error))?;
-        let (first, last) = (info.state.first_sequence, info.state.last_sequence);
+        let state = self.state_of(&self.history.stream).await?;
+        let (first, last) = (state.first_sequence, state.last_sequence);
         let get = |sequence: u64| async move { self.history.stream.direct_get(sequence).await };
         let mut messages = futures::stream::iter((first.max(1)..=last).rev()).map(get).buffered(AT_ONCE);
         while let Some(found) = messages.next().await {
@@ -233,6 +290,7 @@ impl Stores {
         bucket: &kv::Store,
         below: &str,
     ) -> Result<Vec<(String, Bytes, u64)>, OutboxError> {
+        self.there().await?;
         let subject = format!("$KV.{}.", bucket.name);
         let config = pull::Config {
             deliver_policy: DeliverPolicy::LastPerSubject,

@@ -103,12 +103,12 @@ impl<'a> Runner<'a> {
             config_args,
             directory: Directory::new(dir),
             world: World::default(),
+            health: Health::new(outbox.clone(), reporter.clone(), metrics, traces),
             outbox,
             clock,
             handles,
             builder,
             active: watch::Sender::new(Arc::new(empty)),
-            health: Health::new(reporter.clone(), metrics, traces),
             reporter,
             waiting: BTreeSet::new(),
             timers: BTreeMap::new(),
@@ -122,7 +122,7 @@ impl<'a> Runner<'a> {
         self.health
             .serve(&[self.args.healthz_port.unwrap_or(0), self.args.metrics_port.unwrap_or(0)])
             .await?;
-        self.health.count_dead_letters(self.outbox.clone());
+        self.health.count_dead_letters();
         self.health.show_on(self.args.ui.serve(self.outbox.clone(), None).await?);
         self.scan()?;
         // Even a directory without a ConfigMap has a configuration: the catalog.
@@ -242,7 +242,9 @@ impl<'a> Runner<'a> {
             let now = Instant::now();
             self.waiting.extend(self.timers.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()));
             // What can't be stored now is looked at again: nothing was recorded of it.
-            if let Err(error) = self.look(false).await {
+            if let Err(error) = self.look(false).await
+                && self.outbox.trouble().is_none()
+            {
                 self.reporter.problem(&error.to_string());
             }
         }
