@@ -1,25 +1,28 @@
 //! What helps someone whose expression failed: the values around the place, and mistakes that many make.
 
-use herald_value::{Str, Value, gofmt};
+use herald_value::{Value, gofmt};
 
-use crate::{code::Path, hint::nearest};
+use crate::{
+    code::{Name, Path},
+    hint::nearest,
+};
 
 /// What is known of a chain of names that led to nil.
-pub(crate) fn missing(vars: &Value, keys: &[(Str, u32)]) -> Option<String> {
+pub(crate) fn missing(vars: &Value, names: &[Name]) -> Option<String> {
     let mut parent = vars;
-    let (last, before) = keys.split_last()?;
-    for (key, _) in before {
-        parent = parent.as_map()?.get_bytes(key.as_bytes())?;
+    let (last, before) = names.split_last()?;
+    for name in before {
+        parent = parent.as_map()?.get_bytes(name.text.as_bytes())?;
     }
     let map = parent.as_map()?;
-    if map.get_bytes(last.0.as_bytes()).is_some() {
-        return Some(format!("`{}` is null", last.0.to_str_lossy()));
+    if map.get_bytes(last.text.as_bytes()).is_some() {
+        return Some(format!("`{}` is null", last.text.to_str_lossy()));
     }
     let owner = before.last().map_or_else(
         || "there is no variable".to_string(),
-        |(key, _)| format!("`{}` has no field", key.to_str_lossy()),
+        |above| format!("`{}` has no field", above.text.to_str_lossy()),
     );
-    let name = last.0.to_str_lossy();
+    let name = last.text.to_str_lossy();
     let near = nearest(&name, map.entries().iter().filter_map(|(k, _)| k.to_str()));
     Some(match near {
         Some(near) => format!("{owner} `{name}`; did you mean `{near}`?"),
@@ -33,18 +36,18 @@ pub(crate) fn around(source: &str, at: u32, paths: &[Path], vars: &Value) -> Opt
     let before = source.get(..at)?.trim_end().len();
     let behind = source.get(at..)?;
     let after = source.len() - behind.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '_').len();
-    let end = |path: &Path| path.keys.last().map_or(0, |(key, start)| *start as usize + key.as_bytes().len());
+    let end = |path: &Path| path.names.last().map_or(0, |name| name.place as usize + name.text.len());
     let left = paths.iter().find(|path| end(path) == before);
     let right = paths.iter().find(|path| path.start as usize == after);
     if let (Some(left), true, true) =
         (left, behind.starts_with('-'), right.is_some() && before == at && after == at + 1)
     {
-        let (last, start) = left.keys.last()?;
+        let last = left.names.last()?;
         let tail: String = behind.chars().take_while(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
-        let owner = source.get(left.start as usize..*start as usize)?.trim_end_matches(['.', '?']);
+        let owner = source.get(left.start as usize..last.place as usize)?.trim_end_matches(['.', '?']);
         return Some(format!(
             "this subtracts; a key with a dash is written {owner}[\"{}{tail}\"]",
-            last.to_str_lossy()
+            last.text.to_str_lossy()
         ));
     }
     let known: Vec<String> =
@@ -54,13 +57,13 @@ pub(crate) fn around(source: &str, at: u32, paths: &[Path], vars: &Value) -> Opt
 
 fn describe(path: &Path, vars: &Value) -> Option<String> {
     let mut value = vars;
-    for (i, (key, _)) in path.keys.iter().enumerate() {
-        match value.as_map().and_then(|map| map.get_bytes(key.as_bytes())) {
+    for (i, name) in path.names.iter().enumerate() {
+        match value.as_map().and_then(|map| map.get_bytes(name.text.as_bytes())) {
             Some(found) if !found.is_nil() => value = found,
-            _ => return missing(vars, path.keys.get(..=i)?),
+            _ => return missing(vars, path.names.get(..=i)?),
         }
     }
-    let name = path.keys.last()?.0.to_str_lossy();
+    let name = path.names.last()?.text.to_str_lossy();
     let kind = match value {
         Value::List(list) => return Some(format!("`{name}` is a list of {}", list.items().len())),
         Value::Map(_) | Value::AnyMap(_) => return Some(format!("`{name}` is a map")),

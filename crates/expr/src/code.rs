@@ -90,11 +90,25 @@ pub(crate) enum Op {
     Sorted,
 }
 
-/// A chain of names, each with its place in the source.
+/// A name in a chain.
+#[derive(Debug)]
+pub(crate) struct Name {
+    pub(crate) text: Str,
+    pub(crate) hint: Hint,
+    /// Where it is in the source.
+    pub(crate) place: u32,
+}
+
+impl Name {
+    fn new(text: &Str, place: u32) -> Name {
+        Name { text: text.clone(), hint: Hint::default(), place }
+    }
+}
+
+/// A chain of names.
 #[derive(Debug)]
 pub(crate) struct Path {
-    pub(crate) keys: Vec<(Str, u32)>,
-    pub(crate) hints: Vec<Hint>,
+    pub(crate) names: Vec<Name>,
     /// Where the chain starts in the source.
     pub(crate) start: u32,
 }
@@ -361,11 +375,7 @@ impl Compiler<'_> {
             self.emit(id, Op::Env);
         } else {
             let place = self.ast.place(id);
-            self.code.paths.push(Path {
-                hints: vec![Hint::default()],
-                keys: vec![(name.clone(), place)],
-                start: place,
-            });
+            self.code.paths.push(Path { names: vec![Name::new(name, place)], start: place });
             let index = self.code.paths.len() as u32 - 1;
             self.emit(id, Op::Path(index));
         }
@@ -373,23 +383,22 @@ impl Compiler<'_> {
 
     /// The names of a chain like `rollout.status.phase`, if this is one.
     fn path(&self, id: Id) -> Option<Path> {
-        let mut keys = Vec::new();
+        let mut names = Vec::new();
         let mut at = id;
         loop {
             match self.ast.node(at) {
                 Node::Member { base, property, optional: false, .. } => {
                     let Node::Str(name) = self.ast.node(*property) else { return None };
-                    keys.push((name.clone(), self.ast.place(at)));
+                    names.push(Name::new(name, self.ast.place(at)));
                     at = *base;
                 }
                 Node::Ident(name) => {
                     if *name == "$env" || self.lets.iter().any(|(known, _)| known == name) {
                         return None;
                     }
-                    keys.push((name.clone(), self.ast.place(at)));
-                    keys.reverse();
-                    let hints = keys.iter().map(|_| Hint::default()).collect();
-                    return Some(Path { keys, hints, start: self.ast.place(at) });
+                    names.push(Name::new(name, self.ast.place(at)));
+                    names.reverse();
+                    return Some(Path { names, start: self.ast.place(at) });
                 }
                 _ => return None,
             }

@@ -165,19 +165,21 @@ impl Program {
     }
 
     fn execute(&self, vars: &Value, limits: Limits, now: Option<Timestamp>) -> Result<Value, ExprError> {
-        if let Some(value) = vm::at_once(&self.inner.code, vars) {
-            return Ok(value);
+        let mut machine = vm::Machine::new(&self.inner.code, vars, Meter::new(limits), now);
+        match machine.run() {
+            Ok(()) => Ok(machine.result()),
+            Err(failure) => Err(self.failed(*failure, vars)),
         }
-        let machine = vm::Machine::new(&self.inner.code, vars, Meter::new(limits), now);
-        machine.run().map_err(|failure| {
-            let message = failure.error.message;
-            let mut error = ExprError::new(Phase::Run, &self.inner.source, failure.place, message);
-            let paths = &self.inner.code.paths;
-            error.hint =
-                failure.hint.or_else(|| advice::around(&self.inner.source, failure.place, paths, vars));
-            error.over_limit = failure.error.over_limit;
-            error
-        })
+    }
+
+    #[cold]
+    fn failed(&self, failure: vm::Failure, vars: &Value) -> ExprError {
+        let message = failure.error.message;
+        let mut error = ExprError::new(Phase::Run, &self.inner.source, failure.place, message);
+        let paths = &self.inner.code.paths;
+        error.hint = failure.hint.or_else(|| advice::around(&self.inner.source, failure.place, paths, vars));
+        error.over_limit = failure.error.over_limit;
+        error
     }
 
     /// What the chains of names and constant indexes in the expression (`rollout.status.phase`, `spec.steps[0]`) are,
@@ -186,14 +188,14 @@ impl Program {
     pub fn explain(&self, vars: &Value) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         for path in &self.inner.code.paths {
-            let Some((last, at)) = path.keys.last() else { continue };
+            let Some(last) = path.names.last() else { continue };
             let value = path
-                .keys
+                .names
                 .iter()
-                .try_fold(vars, |value, (key, _)| value.as_map()?.get_bytes(key.as_bytes()))
+                .try_fold(vars, |value, name| value.as_map()?.get_bytes(name.text.as_bytes()))
                 .cloned()
                 .unwrap_or_default();
-            let end = *at as usize + last.len();
+            let end = last.place as usize + last.text.len();
             let (end, value) = steps::follow(&self.inner.source, end, value);
             let range = path.start as usize..end;
             let Some(text) = self.inner.source.get(range.clone()) else { continue };

@@ -92,10 +92,10 @@ impl<'a> Machine<'a> {
         self.array(count)
     }
 
-    pub(super) fn step_loop(&mut self, op: Op, ip: &mut usize) -> Result<()> {
+    pub(super) fn step_loop(&mut self, op: Op, ip: usize) -> Result<usize> {
         match op {
             Op::Begin => {
-                let items = self.pop();
+                let items = self.stack.pop();
                 if let Some(around) = self.scope.replace(Scope::new(items)?) {
                     self.rest().scopes.push(around);
                 }
@@ -104,38 +104,38 @@ impl<'a> Machine<'a> {
             Op::Next(to) => {
                 self.meter.step(1)?;
                 self.scope()?.index += 1;
-                *ip = to as usize;
+                return Ok(to as usize);
             }
             Op::ToLast => {
                 let scope = self.scope()?;
                 scope.index = scope.len - 1;
             }
             Op::JumpIfBefore(to) if self.scope()?.index < 0 => {
-                *ip = to as usize;
+                return Ok(to as usize);
             }
             Op::Previous(to) => {
                 self.meter.step(1)?;
                 self.scope()?.index -= 1;
-                *ip = to as usize;
+                return Ok(to as usize);
             }
             Op::Item => {
                 let item = self.scope()?.item()?;
-                self.push_slot(item);
+                self.stack.push_slot(item);
             }
             Op::Index => {
                 let index = self.scope()?.index;
-                self.push(Value::int(index));
+                self.stack.push(Value::int(index));
             }
             Op::Acc => {
                 let acc = self.scope()?.acc.clone();
-                self.push_slot(acc);
+                self.stack.push_slot(acc);
             }
             Op::SetAcc => {
-                let value = self.pop();
+                let value = self.stack.pop();
                 self.scope()?.acc = value;
             }
             Op::AddToAcc => {
-                let item = self.pop();
+                let item = self.stack.pop();
                 let acc = self.scope()?.acc.clone();
                 let sum = ops::binary(BinaryOp::Add, item.get(), acc.get(), &mut self.meter)?;
                 self.scope()?.acc = Slot::Own(sum);
@@ -143,14 +143,14 @@ impl<'a> Machine<'a> {
             Op::CountUp => self.scope()?.count += 1,
             Op::Count => {
                 let count = self.scope()?.count;
-                self.push(Value::int(count));
+                self.stack.push(Value::int(count));
             }
             Op::CountReaches(to, limit) if self.scope()?.count >= limit => {
-                *ip = to as usize;
+                return Ok(to as usize);
             }
             Op::OneCounted => {
                 let one = self.scope()?.count == 1;
-                self.push(Value::Bool(one));
+                self.stack.push(Value::Bool(one));
             }
             Op::Collect => {
                 let count = self.scope()?.count;
@@ -168,16 +168,16 @@ impl<'a> Machine<'a> {
                     for (key, items) in groups {
                         entries.push((key, Value::list(items)?));
                     }
-                    self.push(Value::AnyMap(Arc::new(AnyMap::new(Elem::List, entries)?)));
+                    self.stack.push(Value::AnyMap(Arc::new(AnyMap::new(Elem::List, entries)?)));
                 }
             }
             Op::SortOrder => {
-                let order = self.pop();
+                let order = self.stack.pop();
                 let descending = functions::descending(order.get())?;
                 self.scope()?.kept().descending = descending;
             }
             Op::SortBy => {
-                let key = self.pop().into_value();
+                let key = self.stack.pop().into_value();
                 self.meter.grow(48)?;
                 let scope = self.scope()?;
                 let item = scope.item()?.into_value();
@@ -188,16 +188,16 @@ impl<'a> Machine<'a> {
                     let kept = scope.kept.unwrap_or_default();
                     let items = functions::sort_by(kept.sortable, kept.descending, &mut self.meter)?;
                     self.grow(items.len())?;
-                    self.push(Value::list(items)?);
+                    self.stack.push(Value::list(items)?);
                 }
             }
             _ => {}
         }
-        Ok(())
+        Ok(ip + 1)
     }
 
     fn group(&mut self) -> Result<()> {
-        let key = self.pop().into_value();
+        let key = self.stack.pop().into_value();
         ops::hashable(&key)?;
         self.meter.grow(48)?;
         // A group of its own is a list and an entry in two tables.
