@@ -1,6 +1,6 @@
 //! The contract of every outbox.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -125,6 +125,12 @@ pub trait Outbox: Send + Sync + 'static {
     async fn count(&self, filter: Filter) -> Result<u64, OutboxError> {
         let found = self.list(Filter { limit: None, ..filter }).await?;
         Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
+    }
+    /// Those of these notices that wait no longer, however they ended, and those that are unknown.
+    async fn ended(&self, ids: Vec<String>) -> Result<Vec<String>, OutboxError> {
+        let waiting = self.list(Filter { outcome: Some(Outcome::Pending), ..Filter::default() }).await?;
+        let waiting: HashSet<String> = waiting.into_iter().map(|entry| entry.notice.id).collect();
+        Ok(ids.into_iter().filter(|id| !waiting.contains(id)).collect())
     }
     /// One notice with its payload and all attempts.
     async fn show(&self, id: &str) -> Result<Option<HistoryEntry>, OutboxError>;

@@ -199,6 +199,8 @@ async fn what_is_stored_is_found_again() {
     let one = Filter { id: Some("web-1/0".into()), ..Filter::default() };
     assert_eq!(outbox.drop_notices(one, Timestamp::UNIX_EPOCH).await.unwrap(), 1);
     assert_eq!(outbox.show("web-1/0").await.unwrap().unwrap().outcome, Outcome::Dropped);
+    let asked = ["web-1/1", "web-1/0", "never"].map(str::to_owned).to_vec();
+    assert_eq!(outbox.ended(asked).await.unwrap(), ["web-1/0", "never"]);
     assert_eq!(outbox.backlog().await.unwrap().0, 1);
     assert_eq!(outbox.check().await.unwrap(), Vec::<String>::new());
 }

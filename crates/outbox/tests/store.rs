@@ -447,6 +447,8 @@ async fn what_is_muted_or_grouped_is_history_and_only_what_waits_can_be() {
     };
     outbox.commit(batch).await.unwrap();
     assert_eq!(ids(&outbox).await, ["d"]);
+    let asked = ["a", "b", "c", "d", "never"].map(str::to_owned).to_vec();
+    assert_eq!(outbox.ended(asked).await.unwrap(), ["a", "b", "c", "never"]);
     for (id, outcome, reason) in [
         ("a", Outcome::Grouped, Some("grouped into d")),
         ("b", Outcome::Muted, Some("muted by night")),
@@ -487,6 +489,27 @@ async fn an_older_file_is_taken_over() {
         )
         .unwrap();
     assert_eq!(indexes, 3);
+}
+
+/// Pages are moved into the main file while notices come, so that the log beside it stays small.
+#[tokio::test]
+async fn the_log_beside_the_file_does_not_grow_with_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let outbox = owner(&path);
+    let log = || std::fs::metadata(dir.path().join("state.db-wal")).unwrap().len() >> 20;
+    let mut most = 0;
+    for round in 0..100 {
+        let notices = (0..50).map(|n| {
+            let mut one = notice(&format!("{round}-{n}"), "web");
+            one.payload = vec![b'x'; 16 << 10];
+            one
+        });
+        outbox.commit(Batch { enqueue: notices.collect(), ..Batch::default() }).await.unwrap();
+        most = most.max(log());
+    }
+    let file = std::fs::metadata(&path).unwrap().len() >> 20;
+    assert!(most < 40 && file > 40, "80 MB were written; {most} MB of log, {file} MB of file");
 }
 
 /// Looking for something rare in a long history walks an index, not rows with their payloads.

@@ -16,6 +16,7 @@ use herald_value::Value;
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 
@@ -27,6 +28,7 @@ use super::{
     index::{Index, Seen},
     record::Records,
     related::{Kind, Name, Related},
+    settling,
     tenants::Tenants,
 };
 use crate::{
@@ -96,6 +98,8 @@ pub(super) struct Session<'a> {
     hearing: mpsc::Receiver<(Feed, Heard)>,
     settled: mpsc::UnboundedReceiver<Settled>,
     records: Option<Records>,
+    /// What became of what the records wait for is being asked.
+    reconciling: JoinSet<Result<Vec<Settled>, OutboxError>>,
     configured: Configured,
     tenants: Tenants,
     index: Index,
@@ -130,6 +134,7 @@ impl<'a> Session<'a> {
             hearing,
             settled,
             records,
+            reconciling: JoinSet::new(),
             configured: Configured::default(),
             tenants: Tenants::default(),
             index: Index::default(),
@@ -194,10 +199,8 @@ impl<'a> Session<'a> {
                         records.settled(&name, &id);
                     }
                 }
-                _ = reconcile.tick() => {
-                    let result = self.reconcile().await;
-                    self.told(result);
-                }
+                _ = reconcile.tick() => self.reconcile(),
+                Some(Ok(ended)) = self.reconciling.join_next() => self.reconciled(ended),
                 () = sleep => {
                     let now = Instant::now();
                     if self.configure_at.is_some_and(|at| at <= now) {
@@ -675,16 +678,27 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Notices that ended without being attempted (muted, part of a digest, dropped by a person) are settled, too.
-    async fn reconcile(&mut self) -> Result<(), OutboxError> {
-        let Some(records) = &mut self.records else { return Ok(()) };
-        for (name, id) in records.waiting() {
-            let standing = self.around.outbox.show(&id).await?.map(|entry| entry.outcome);
-            if standing != Some(Standing::Pending) {
-                records.settled(&name, &id);
-            }
+    /// Asks what became of all that records wait for, and doesn't wait for the answer: thousands may wait for a receiver
+    /// that hangs, and nothing else should.
+    fn reconcile(&mut self) {
+        if let Some(records) = &self.records
+            && self.reconciling.is_empty()
+        {
+            self.reconciling.spawn(settling::ended(self.around.outbox.clone(), records.waiting()));
         }
-        Ok(())
+    }
+
+    fn reconciled(&mut self, ended: Result<Vec<Settled>, OutboxError>) {
+        match ended {
+            Ok(ended) => {
+                for (name, id) in ended {
+                    if let Some(records) = &mut self.records {
+                        records.settled(&name, &id);
+                    }
+                }
+            }
+            Err(error) => self.told(Err(error)),
+        }
     }
 
     /// After the end: what the courier still delivered is written.

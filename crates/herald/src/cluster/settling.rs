@@ -1,8 +1,8 @@
 //! From the courier back to the records: which notices are settled.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use herald_outbox::{Notice, Observer, Outcome};
+use herald_outbox::{Notice, Observer, Outbox, OutboxError, Outcome};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -43,4 +43,16 @@ impl Observer for Settling {
     fn backlog(&self, waiting: u64, oldest: Option<Timestamp>) {
         self.health.backlog(waiting, oldest);
     }
+}
+
+/// Notices that ended without being attempted (muted, part of a digest, dropped by a person) are settled, too: those of
+/// the given ones that wait no longer.
+pub(super) async fn ended(
+    outbox: Arc<dyn Outbox>,
+    waiting: Vec<Settled>,
+) -> Result<Vec<Settled>, OutboxError> {
+    let ids = waiting.iter().map(|(_, id)| id.clone()).collect();
+    let mut names: HashMap<String, String> = waiting.into_iter().map(|(name, id)| (id, name)).collect();
+    let ended = outbox.ended(ids).await?;
+    Ok(ended.into_iter().filter_map(|id| names.remove(&id).map(|name| (name, id))).collect())
 }

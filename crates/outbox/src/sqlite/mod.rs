@@ -1,5 +1,6 @@
 //! The outbox in a SQLite file.
 
+mod checkpoint;
 mod open;
 mod rows;
 mod salvage;
@@ -209,6 +210,10 @@ impl Outbox for SqliteOutbox {
 
     async fn count(&self, filter: Filter) -> Result<u64, OutboxError> {
         self.read(&self.lister, move |db| rows::count(db, &filter)).await
+    }
+
+    async fn ended(&self, ids: Vec<String>) -> Result<Vec<String>, OutboxError> {
+        self.read(&self.lister, move |db| rows::ended(db, ids)).await
     }
 
     async fn show(&self, id: &str) -> Result<Option<HistoryEntry>, OutboxError> {

@@ -121,8 +121,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OutboxError> {
     verify(&connection, path)?;
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000; \
-             PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;",
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; \
+             PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;",
         )
         .map_err(failed)?;
     migrate(&mut connection, path)?;

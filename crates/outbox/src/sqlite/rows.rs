@@ -146,6 +146,17 @@ pub(super) fn load(db: &Connection, place: Place) -> Result<Option<Notice>> {
         .map(|found| found.map(|entry| entry.notice))
 }
 
+pub(super) fn ended(db: &Connection, ids: Vec<String>) -> Result<Vec<String>> {
+    let mut waits = db.prepare_cached("SELECT 1 FROM notice WHERE id = ?1 AND outcome = 0")?;
+    let mut ended = Vec::new();
+    for id in ids {
+        if !waits.exists([&id])? {
+            ended.push(id);
+        }
+    }
+    Ok(ended)
+}
+
 pub(super) fn show(db: &Connection, id: &str) -> Result<Option<HistoryEntry>> {
     let found = db
         .prepare_cached(&format!("{} WHERE id = ?1", entry_columns(true)))?

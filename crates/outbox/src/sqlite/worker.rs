@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::open::classify;
+use super::{checkpoint::Checkpointer, open::classify};
 use crate::OutboxError;
 
 /// Operations that wait for the writer before callers have to.
@@ -33,11 +33,15 @@ impl Worker {
         owner: Option<Connection>,
         path: Arc<Path>,
     ) -> Result<Self, OutboxError> {
+        let mut connection = connection;
+        let checkpointer = Checkpointer::start(&mut connection, &path);
+        let mut checkpointer = checkpointer.map_err(|error| classify(&path, &error))?;
         Worker::start("outbox-writer", path.clone(), move |mut jobs| {
-            let mut connection = connection;
             while let Some(job) = jobs.blocking_recv() {
                 write_group(&mut connection, job, &mut jobs, &path);
+                checkpointer.committed(&connection);
             }
+            drop(checkpointer);
             drop(connection);
             // Last, so that the next owner finds everything written.
             drop(owner);
