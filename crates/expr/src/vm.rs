@@ -77,9 +77,10 @@ impl<'a> Machine<'a> {
 
     /// Runs the program to its end.
     pub(crate) fn run(&mut self) -> std::result::Result<(), Box<Failure>> {
+        let code = self.code;
         let mut ip = 0;
-        while let Some(op) = self.code.ops.get(ip) {
-            match self.step(*op, ip) {
+        while let Some(op) = code.ops.get(ip) {
+            match self.step(code, op, ip) {
                 Ok(next) => ip = next,
                 Err(error) => return Err(self.failure(error, ip)),
             }
@@ -120,11 +121,10 @@ impl<'a> Machine<'a> {
     /// Carries out one instruction, and gives the place of the next one. What conditions are made of is here; the rest is
     /// further away, so that this stays small.
     #[inline(always)]
-    fn step(&mut self, op: Op, ip: usize) -> Result<usize> {
-        let code = self.code;
+    fn step(&mut self, code: &'a Code, op: &Op, ip: usize) -> Result<usize> {
         let next = ip + 1;
         let jump = |to: u32, condition: bool| if condition { to as usize } else { next };
-        match op {
+        match *op {
             Op::Const(i) => {
                 if let Some(value) = code.consts.get(i as usize) {
                     self.stack.lend(value);
@@ -247,7 +247,7 @@ impl<'a> Machine<'a> {
             }
             Op::JumpIfNil(to) => return Ok(jump(to, ops::is_nil(self.stack.top()))),
             Op::JumpIfNotNil(to) => return Ok(jump(to, !ops::is_nil(self.stack.top()))),
-            other => return self.step_further(other, ip),
+            _ => return self.step_further(*op, ip),
         }
         Ok(next)
     }
@@ -436,7 +436,7 @@ fn zero(elem: Elem) -> &'static Value {
 }
 
 /// Goes along a chain of names: where it came to, and how many names it went. It stops at a value that is no map.
-#[inline]
+#[inline(never)]
 fn along<'a>(path: &Path, vars: &'a Value) -> (&'a Value, usize) {
     let mut value = vars;
     for (i, name) in path.names.iter().enumerate() {
