@@ -1,6 +1,6 @@
 //! Notices a second through JetStream, enqueued and acknowledged, beside what the server itself can do.
 //!
-//! `cargo run --release -p herald-outbox --example jetstream [NOTICES] [CALLERS]`
+//! `cargo run --release -p herald-outbox --example jetstream [NOTICES] [CALLERS] [TURNS] [default|synced|both]`
 //!
 //! The server is a real `nats-server` of its own, found as the tests find it: once as it is by default, which writes at
 //! once and syncs its files every two minutes, and once with each write synced before it is confirmed.
@@ -40,14 +40,29 @@ async fn main() -> Result<(), Failed> {
     let mut arguments = std::env::args().skip(1);
     let notices: usize = arguments.next().map_or(Ok(50_000), |text| text.parse())?;
     let callers: usize = arguments.next().map_or(Ok(256), |text| text.parse::<usize>())?.max(1);
-    for (name, by_default) in [("by default", true), ("synced", false)] {
-        // The outbox's turn first on one server, the bare stream on another: neither finds the other's files.
-        let rate = outbox(&server(by_default).await?, notices, callers).await?;
-        println!(
-            "JetStream, {name}, {callers} callers: {rate:.0} notices a second, enqueued and acknowledged"
-        );
-        let raw = raw(&server(by_default).await?, notices, callers).await?;
-        println!("raw stream, {name}: {raw:.0} messages a second, published and acknowledged");
+    let turns: usize = arguments.next().map_or(Ok(1), |text| text.parse())?;
+    let which = arguments.next().unwrap_or_else(|| "both".into());
+    for (name, by_default) in [("default", true), ("synced", false)] {
+        if which != "both" && which != name {
+            continue;
+        }
+        let mut ratios = Vec::new();
+        // Side by side, as the machine may have other things to do: a turn is compared with its own limit.
+        for _ in 0..turns {
+            // The outbox's turn first on one server, the bare stream on another: neither finds the other's files.
+            let rate = outbox(&server(by_default).await?, notices, callers).await?;
+            let raw = raw(&server(by_default).await?, notices, callers).await?;
+            println!(
+                "JetStream, {name}, {callers} callers: {rate:.0} notices a second, enqueued and acknowledged; raw stream: \
+                 {raw:.0} messages a second, published and acknowledged; ratio {:.3}",
+                rate / raw
+            );
+            ratios.push(rate / raw);
+        }
+        ratios.sort_by(f64::total_cmp);
+        if let Some(median) = ratios.get(ratios.len() / 2) {
+            println!("{name}: median of {turns} ratios {median:.3}");
+        }
     }
     Ok(())
 }

@@ -294,7 +294,7 @@ async fn look_up(outbox: &Weak<Inner>, message: jetstream::Message) -> Result<Fo
             return Ok((message, None));
         }
     };
-    match inner.stores.known(&record.id).await.map_err(|error| error.to_string())? {
+    match inner.lookups.known(&record.id).await.map_err(|error| error.to_string())? {
         None => {}
         Some(known) if known.outcome() == Outcome::Pending => record.take_progress(known),
         Some(_) => {

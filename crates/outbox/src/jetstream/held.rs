@@ -1,8 +1,9 @@
-//! What this process holds of the stream: the notices of the partitions that it has claimed, without their payloads.
+//! What this process holds of the stream: the notices of the partitions that it has claimed, without their payloads but
+//! for those that arrived just now.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::Instant,
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
 };
 
 use async_nats::Subject;
@@ -14,6 +15,12 @@ use crate::{LaneKey, Place, Queued};
 /// Messages that are known to be done, at most.
 const MOST_ENDED: usize = 50_000;
 
+/// A payload that arrived is good for so long: who dropped the notice meanwhile was too late, as for one on its way.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Bytes of payloads that are kept at most.
+const MOST_BYTES: usize = 32 << 20;
+
 /// A notice that waits here.
 pub(super) struct Entry {
     pub(super) sequence: u64,
@@ -24,6 +31,7 @@ pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) on_way: bool,
     lane: LaneKey,
+    arrived: Instant,
 }
 
 impl Entry {
@@ -55,6 +63,9 @@ pub(super) struct Held {
     last_claim: u64,
     /// Messages that ended here. One that is read again may have been looked up before it ended.
     ended: BTreeSet<u64>,
+    /// Payloads that arrived just now, in the order of their arrival.
+    fresh: VecDeque<(Place, Instant, usize)>,
+    fresh_bytes: usize,
 }
 
 impl Held {
@@ -76,6 +87,20 @@ impl Held {
     pub(super) fn is_ours(&self, place: Place, now: Instant) -> bool {
         let claim = self.entries.get(&place).and_then(|entry| self.claims.get(&entry.partition));
         claim.is_some_and(|claim| now < claim.1)
+    }
+
+    /// Lets payloads go that are old, or too many.
+    fn forget_payloads(&mut self, now: Instant, most: usize) {
+        while let Some((place, arrived, size)) = self.fresh.front().copied() {
+            if now.duration_since(arrived) < FRESH && self.fresh_bytes <= most {
+                return;
+            }
+            self.fresh.pop_front();
+            self.fresh_bytes = self.fresh_bytes.saturating_sub(size);
+            if let Some(entry) = self.entries.get_mut(&place).filter(|entry| !entry.on_way) {
+                entry.record.payload = Bytes::new();
+            }
+        }
     }
 
     /// Takes a notice in, by a claim that still holds; `false` if its message is done: another one of a notice that is
@@ -106,8 +131,12 @@ impl Held {
         let lane = record.notice().lane();
         self.by_id.insert(record.id.clone(), place);
         self.by_lane.entry(lane.clone()).or_default().insert(place);
-        let record = record.without_payload();
-        self.entries.insert(place, Entry { sequence, partition, reply, record, on_way: false, lane });
+        let (now, size) = (Instant::now(), record.payload.len());
+        self.fresh.push_back((place, now, size));
+        self.fresh_bytes += size;
+        self.entries
+            .insert(place, Entry { sequence, partition, reply, record, on_way: false, lane, arrived: now });
+        self.forget_payloads(now, MOST_BYTES);
         true
     }
 
@@ -127,11 +156,14 @@ impl Held {
         self.entries.get(&place)
     }
 
-    /// It goes on its way; gives its sequence, or `None` if it isn't ours any more.
-    pub(super) fn start(&mut self, place: Place) -> Option<u64> {
+    /// It goes on its way; gives its sequence and, if it arrived just now, its payload; `None` if it isn't ours any more.
+    pub(super) fn start(&mut self, place: Place, now: Instant) -> Option<(u64, Option<Bytes>)> {
+        self.forget_payloads(now, MOST_BYTES);
         let entry = self.entries.get_mut(&place)?;
         entry.on_way = true;
-        Some(entry.sequence)
+        let fresh = now.duration_since(entry.arrived) < FRESH && !entry.record.payload.is_empty();
+        let payload = fresh.then(|| entry.record.payload.clone());
+        Some((entry.sequence, payload))
     }
 
     /// The payload of one that is on its way.
@@ -236,9 +268,9 @@ mod tests {
         assert!(!held.arrive(9, (0, claim), None, record("a", "web")), "another message of the same notice");
         let lane = held.pending(0, 10)[0].lane.clone();
         assert_eq!(held.pending_in_lane(&lane, 1, 10).len(), 1);
-        assert_eq!(held.start(1), Some(1));
+        assert_eq!(held.start(1, now).map(|started| started.0), Some(1));
         held.lose(0);
-        assert_eq!(held.start(2), None);
+        assert_eq!(held.start(2, now), None);
         assert!(held.arrive(2, (0, claim), None, record("b", "web")), "too late");
         assert_eq!((held.pending(0, 10).len(), held.on_way(0)), (1, 1));
         // Claimed again: the same message is the same notice, the rest comes behind.
@@ -254,13 +286,29 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_is_kept_for_a_moment_and_not_too_many() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        let claim = held.claim(0, now + FRESH);
+        for number in 1..=3 {
+            held.arrive(number, (0, claim), None, record(&number.to_string(), "web"));
+        }
+        assert_eq!(held.start(1, now), Some((1, Some(Bytes::from_static(b"x")))));
+        held.stay(1);
+        assert_eq!(held.start(1, now), Some((1, None)), "after an attempt it is read again");
+        held.forget_payloads(now, 1);
+        assert_eq!((held.start(2, now), held.fresh_bytes), (Some((2, None)), 1), "too many bytes");
+        assert_eq!(held.start(3, now + 2 * FRESH), Some((3, None)), "too old");
+        assert_eq!((held.fresh.len(), held.fresh_bytes), (0, 0));
+    }
+
+    #[test]
     fn what_failed_after_its_claim_was_lost_is_somebody_elses() {
         let mut held = Held::default();
         let claim = held.claim(0, Instant::now());
         held.arrive(1, (0, claim), None, record("a", "web"));
-        held.start(1);
+        held.start(1, Instant::now());
         held.lose(0);
         held.back("a", &record("a", "web"));
-        assert_eq!((held.pending(0, 10).len(), held.start(1)), (0, None));
+        assert_eq!((held.pending(0, 10).len(), held.start(1, Instant::now())), (0, None));
     }
 }

@@ -10,6 +10,7 @@
 mod address;
 mod claims;
 mod held;
+mod known;
 mod presence;
 mod record;
 mod search;
@@ -35,6 +36,7 @@ pub use self::address::NatsAddress;
 pub(crate) use self::record::stable_hash;
 use self::{
     held::Held,
+    known::Lookups,
     record::{Record, millis, text, token},
     stores::{AT_ONCE, Stores},
 };
@@ -64,6 +66,7 @@ pub struct JetStreamOutbox {
 
 struct Inner {
     stores: Stores,
+    lookups: Lookups,
     /// A name that no other process has.
     worker: String,
     held: Mutex<Held>,
@@ -159,6 +162,7 @@ impl JetStreamOutbox {
     pub async fn open(address: &NatsAddress, role: Role) -> Result<Self, OutboxError> {
         let stores = Stores::open(address, role != Role::Guest).await?;
         let inner = Arc::new(Inner {
+            lookups: Lookups::start(stores.clone()),
             stores,
             worker: uuid::Uuid::new_v4().simple().to_string(),
             held: Mutex::default(),
@@ -254,18 +258,24 @@ impl Outbox for JetStreamOutbox {
 
     async fn load(&self, place: Place) -> Result<Option<Notice>, OutboxError> {
         // On its way before it is read, so that it isn't given to another worker meanwhile.
-        let Some(sequence) = self.inner.held().start(place) else { return Ok(None) };
-        let stored = match self.stores().message(sequence).await {
-            Ok(Some(bytes)) => Record::decode(&bytes).map_err(|error| self.stores().failed(error)),
-            Ok(None) => {
-                self.inner.gone(place).await?;
-                return Ok(None);
-            }
-            Err(error) => Err(error),
+        let started = self.inner.held().start(place, Instant::now());
+        let Some((sequence, payload)) = started else { return Ok(None) };
+        let stored = match payload {
+            Some(payload) => Ok(payload),
+            None => match self.stores().message(sequence).await {
+                Ok(Some(bytes)) => Record::decode(&bytes)
+                    .map(|record| record.payload)
+                    .map_err(|error| self.stores().failed(error)),
+                Ok(None) => {
+                    self.inner.gone(place).await?;
+                    return Ok(None);
+                }
+                Err(error) => Err(error),
+            },
         };
         match stored {
-            Ok(stored) if self.inner.held().is_ours(place, Instant::now()) => {
-                let record = self.inner.held().carry(place, stored.payload);
+            Ok(payload) if self.inner.held().is_ours(place, Instant::now()) => {
+                let record = self.inner.held().carry(place, payload);
                 Ok(record.map(|record| record.notice()))
             }
             // It waits on, and goes with its partition.

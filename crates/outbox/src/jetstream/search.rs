@@ -65,6 +65,16 @@ impl JetStreamOutbox {
 
     pub(super) async fn one(&self, id: &str) -> Result<Option<Record>, OutboxError> {
         let known = self.stores().known(id).await?;
+        let found = self.one_known_as(id, known.clone()).await?;
+        if found.is_some() || known.is_some() {
+            return Ok(found);
+        }
+        // It may have ended between the two looks.
+        let known = self.stores().known(id).await?;
+        self.one_known_as(id, known).await
+    }
+
+    async fn one_known_as(&self, id: &str, known: Option<Record>) -> Result<Option<Record>, OutboxError> {
         match known.as_ref().map(Record::outcome) {
             Some(Outcome::DeadLetter) => {
                 let dead = self.stores().get(&self.stores().dead, &token(id)).await?;

@@ -25,7 +25,7 @@ use super::{
 use crate::{OutboxError, Retention};
 
 /// NATS answers within this time, or it counts as away.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often whoever waits for the connection looks for it.
 const LOOK: Duration = Duration::from_millis(50);
