@@ -1,6 +1,10 @@
 //! A notification: what templates make and services deliver.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use herald_template::{Template, TemplateError};
 use herald_value::{Value, limits::Limits};
@@ -26,11 +30,11 @@ impl Notification {
     }
 }
 
-/// A template field of a section: source text compiled when configuration loads.
+/// A template field of a section: known to compile since configuration was loaded, and compiled when it is first used.
+/// Most of what a configuration holds never is: of the built-in templates a few, in the formats of one or two services.
 #[derive(Clone, Debug)]
 pub struct TemplateText {
-    /// The compiled template.
-    pub template: Template,
+    compiled: Arc<OnceLock<Template>>,
     /// Its source.
     pub source: Arc<str>,
     /// Where the source begins in the ConfigMap's value.
@@ -40,7 +44,7 @@ pub struct TemplateText {
 impl<'de> Deserialize<'de> for TemplateText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Located::<String>::deserialize(deserializer)?;
-        let template = Template::parse("", &text.value, Limits::DEFAULT).map_err(|error| {
+        compile(&text.value).map_err(|error| {
             let message = match &error.hint {
                 Some(hint) => format!("{} ({hint})", error.message),
                 None => error.message.clone(),
@@ -48,8 +52,21 @@ impl<'de> Deserialize<'de> for TemplateText {
             let at = text.at.within(error.line, error.column);
             serde::de::Error::custom(crate::yaml::message_at(message, at))
         })?;
-        Ok(TemplateText { template, source: text.value.into(), at: text.at })
+        Ok(TemplateText { compiled: Arc::default(), source: text.value.into(), at: text.at })
     }
+}
+
+impl TemplateText {
+    fn template(&self) -> Result<&Template, TemplateError> {
+        match self.compiled.get() {
+            Some(template) => Ok(template),
+            None => compile(&self.source).map(|template| self.compiled.get_or_init(|| template)),
+        }
+    }
+}
+
+fn compile(source: &str) -> Result<Template, TemplateError> {
+    Template::parse("", source, Limits::DEFAULT)
 }
 
 /// What a section needs in order to render.
@@ -69,7 +86,9 @@ impl RenderContext<'_> {
     /// Renders one field. Bytes that are not UTF-8 become U+FFFD, as no service can carry them.
     pub fn text(&self, field: &TemplateText) -> Result<String, RenderError> {
         let mut out = Vec::new();
-        field.template.render(self.vars, self.limits, &mut out).map_err(|mut error| {
+        let rendered =
+            field.template().and_then(|template| template.render(self.vars, self.limits, &mut out));
+        rendered.map_err(|mut error| {
             // The place in the ConfigMap's value is what people look for.
             if !field.at.is_unknown() {
                 let at = field.at.within(error.line, error.column);
