@@ -19,7 +19,7 @@ use herald_testkit::nats::{Nats, NatsOptions};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn jetstream() -> NatsOptions {
     NatsOptions { jetstream: true, ..NatsOptions::default() }
