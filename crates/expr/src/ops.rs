@@ -445,8 +445,8 @@ pub(crate) fn fetch(from: &Value, key: &Value, meter: &mut Meter) -> Result<Valu
         Value::Str(text) => Ok(byte(text.as_bytes().get(index(text.len())?).copied().unwrap_or(0))),
         Value::Bytes(bytes) => Ok(byte(bytes.get(index(bytes.len())?).copied().unwrap_or(0))),
         Value::Map(map) => match key {
-            Value::Str(_) => Ok(map.elem().zero()),
-            Value::Nil => Ok(map.get("").cloned().unwrap_or_else(|| map.elem().zero())),
+            Value::Str(_) => Ok(map.elem().zero().clone()),
+            Value::Nil => Ok(map.get("").unwrap_or_else(|| map.elem().zero()).clone()),
             other => fail(format!("a map with string keys has no key of type {}", type_name(other))),
         },
         Value::AnyMap(map) => {
@@ -456,7 +456,7 @@ pub(crate) fn fetch(from: &Value, key: &Value, meter: &mut Meter) -> Result<Valu
             Ok(match found {
                 Some(found) => found,
                 None if map.elem() == Elem::List => nil_list(),
-                None => map.elem().zero(),
+                None => map.elem().zero().clone(),
             })
         }
         Value::Time(_)

@@ -4,7 +4,7 @@ mod calls;
 mod loops;
 mod stack;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use herald_value::{CallError, Elem, IntKind, List, Map, Str, Value, limits::Meter};
 use jiff::Timestamp;
@@ -422,19 +422,6 @@ fn in_set(set: Option<&Set>, needle: &Value) -> Result<bool> {
     })
 }
 
-/// What a map without a name has there, as [`Elem::zero`].
-fn zero(elem: Elem) -> &'static Value {
-    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::str(""));
-    match elem {
-        Elem::Any | Elem::Bytes | Elem::Map | Elem::List | Elem::StrList | Elem::Pair => &Value::Nil,
-        Elem::Str => &EMPTY,
-        Elem::Int => &Value::Int(0, IntKind::Int),
-        Elem::Int64 => &Value::Int(0, IntKind::Int64),
-        Elem::Float => &Value::Float(0.0),
-        Elem::Bool => &Value::Bool(false),
-    }
-}
-
 /// Goes along a chain of names: where it came to, and how many names it went. It stops at a value that is no map.
 #[inline(never)]
 fn along<'a>(path: &Path, vars: &'a Value) -> (&'a Value, usize) {
@@ -443,7 +430,7 @@ fn along<'a>(path: &Path, vars: &'a Value) -> (&'a Value, usize) {
         value = match value {
             Value::Map(map) => match name.hint.lookup(map, &name.text) {
                 Some(found) => found,
-                None => zero(map.elem()),
+                None => map.elem().zero(),
             },
             _ if i == 0 => &Value::Nil,
             _ => return (value, i),

@@ -241,14 +241,14 @@ fn index<'d>(args: &[Ev<'d>], overlay: &Overlay) -> Result<Ev<'d>> {
                     overlay.current(map).get_bytes(key.as_bytes()).map_or(Ev::Missing, |v| Ev::Own(v.clone()))
                 };
                 match found {
-                    Ev::Missing => Ev::Own(map.elem().zero()),
+                    Ev::Missing => Ev::Own(map.elem().zero().clone()),
                     found => found,
                 }
             }
             Some(Value::AnyMap(map)) => {
                 let key = index.get().cloned().unwrap_or(Value::Nil);
                 let found = map.entries().iter().find(|(k, _)| *k == key);
-                Ev::Own(found.map_or_else(|| map.elem().zero(), |(_, v)| v.clone()))
+                Ev::Own(found.map_or_else(|| map.elem().zero(), |(_, v)| v).clone())
             }
             Some(other) => return fail(format!("can't index item of type {}", other.go_type())),
         };

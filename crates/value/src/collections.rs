@@ -1,8 +1,11 @@
 //! Lists and maps. Each knows how deep it nests, so that no walk over a value can overflow the stack.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU32, Ordering},
+};
 
-use crate::{Str, Value, text::same};
+use crate::{IntKind, Str, Value, text::same};
 
 /// How deep containers may nest. Kubernetes allows less in its objects.
 pub const MAX_DEPTH: u16 = 500;
@@ -59,14 +62,15 @@ impl Elem {
     }
 
     /// What Go yields for a missing key of a map with such values.
-    pub fn zero(self) -> Value {
+    pub fn zero(self) -> &'static Value {
+        static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::str(""));
         match self {
-            Elem::Any | Elem::Bytes | Elem::Map | Elem::List | Elem::StrList | Elem::Pair => Value::Nil,
-            Elem::Str => Value::str(""),
-            Elem::Int => Value::int(0),
-            Elem::Int64 => Value::int64(0),
-            Elem::Float => Value::Float(0.0),
-            Elem::Bool => Value::Bool(false),
+            Elem::Any | Elem::Bytes | Elem::Map | Elem::List | Elem::StrList | Elem::Pair => &Value::Nil,
+            Elem::Str => &EMPTY,
+            Elem::Int => &Value::Int(0, IntKind::Int),
+            Elem::Int64 => &Value::Int(0, IntKind::Int64),
+            Elem::Float => &Value::Float(0.0),
+            Elem::Bool => &Value::Bool(false),
         }
     }
 }

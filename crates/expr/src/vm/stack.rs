@@ -1,6 +1,6 @@
 //! The stack: most values on it are lent by the object or the program, and are put there and taken away as one pointer.
 
-use herald_value::{Elem, Hint, Str, Value, limits::Meter};
+use herald_value::{Hint, Str, Value, limits::Meter};
 
 use crate::ops::{self, Result};
 
@@ -29,11 +29,9 @@ impl<'a> Slot<'a> {
     /// A field that is borrowed where this is.
     pub(super) fn field(self, key: &Str, hint: &Hint, meter: &mut Meter) -> Result<Slot<'a>> {
         match &self {
-            Slot::Ref(Value::Map(map)) => match hint.lookup(map, key) {
-                Some(found) => return Ok(Slot::Ref(found)),
-                None if map.elem() == Elem::Any => return Ok(Slot::Ref(&Value::Nil)),
-                None => {}
-            },
+            Slot::Ref(Value::Map(map)) => {
+                return Ok(Slot::Ref(hint.lookup(map, key).unwrap_or_else(|| map.elem().zero())));
+            }
             Slot::Own(Value::Map(map)) => {
                 if let Some(found) = hint.lookup(map, key) {
                     return Ok(Slot::Own(found.clone()));

@@ -194,13 +194,12 @@ impl<'a> Session<'a> {
                         first();
                     }
                 }
-                Some((name, id)) = self.settled.recv() => {
-                    if let Some(records) = &mut self.records {
-                        records.settled(&name, &id);
-                    }
-                }
+                Some(settled) = self.settled.recv() => self.settle([settled]),
                 _ = reconcile.tick() => self.reconcile(),
-                Some(Ok(ended)) = self.reconciling.join_next() => self.reconciled(ended),
+                Some(Ok(ended)) = self.reconciling.join_next() => {
+                    let result = ended.map(|ended| self.settle(ended));
+                    self.told(result);
+                }
                 () = sleep => {
                     let now = Instant::now();
                     if self.configure_at.is_some_and(|at| at <= now) {
@@ -688,25 +687,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn reconciled(&mut self, ended: Result<Vec<Settled>, OutboxError>) {
-        match ended {
-            Ok(ended) => {
-                for (name, id) in ended {
-                    if let Some(records) = &mut self.records {
-                        records.settled(&name, &id);
-                    }
-                }
+    fn settle(&mut self, settled: impl IntoIterator<Item = Settled>) {
+        if let Some(records) = &mut self.records {
+            for (name, id) in settled {
+                records.settled(&name, &id);
             }
-            Err(error) => self.told(Err(error)),
         }
     }
 
     /// After the end: what the courier still delivered is written.
     pub(super) fn settle_all(&mut self) {
-        while let Ok((name, id)) = self.settled.try_recv() {
-            if let Some(records) = &mut self.records {
-                records.settled(&name, &id);
-            }
+        while let Ok(settled) = self.settled.try_recv() {
+            self.settle([settled]);
         }
     }
 }

@@ -7,10 +7,11 @@ use std::{
         atomic::{AtomicI32, AtomicU8, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread::JoinHandle,
 };
 
 use rusqlite::Connection;
+
+use super::thread::Thread;
 
 /// Pages of the log from which on they are moved.
 const PAGES: i32 = 2_000;
@@ -31,8 +32,8 @@ pub(super) struct Checkpointer {
     /// Pages that were in it when the rest was moved last; a reader may have kept it from starting over.
     left: i32,
     turn: Arc<AtomicU8>,
-    wake: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    wake: SyncSender<()>,
+    _thread: Option<Thread>,
 }
 
 impl Checkpointer {
@@ -48,11 +49,9 @@ impl Checkpointer {
         let turn = Arc::new(AtomicU8::new(WAITING));
         let (wake, woken) = sync_channel(1);
         let its_turn = turn.clone();
-        let thread = std::thread::Builder::new()
-            .name("outbox-checkpoint".to_owned())
-            .spawn(move || run(&own, &its_turn, &woken))
-            .ok();
-        Ok(Checkpointer { log, left: 0, turn, wake: Some(wake), thread })
+        // Without a thread the writer moves them.
+        let thread = Thread::start("outbox-checkpoint", move || run(&own, &its_turn, &woken)).ok();
+        Ok(Checkpointer { log, left: 0, turn, wake, _thread: thread })
     }
 
     /// A group was committed, and everybody was told.
@@ -66,25 +65,11 @@ impl Checkpointer {
             move_pages(writer);
             self.left = pages;
             self.turn.store(WAITING, Ordering::Release);
-        } else if turn == WAITING
-            && pages - self.left >= PAGES
-            && let Some(wake) = &self.wake
-        {
+        } else if turn == WAITING && pages - self.left >= PAGES {
             self.turn.store(MOVING, Ordering::Release);
-            if wake.try_send(()).is_err() {
+            if self.wake.try_send(()).is_err() {
                 self.turn.store(MOVED, Ordering::Release);
             }
-        }
-    }
-}
-
-impl Drop for Checkpointer {
-    fn drop(&mut self) {
-        self.wake = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a thread of the outbox ended unexpectedly");
         }
     }
 }

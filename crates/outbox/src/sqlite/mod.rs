@@ -4,6 +4,7 @@ mod checkpoint;
 mod open;
 mod rows;
 mod salvage;
+mod thread;
 mod worker;
 
 use std::{

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{checkpoint::Checkpointer, open::classify};
+use super::{checkpoint::Checkpointer, open::classify, thread::Thread};
 use crate::OutboxError;
 
 /// Operations that wait for the writer before callers have to.
@@ -22,8 +22,8 @@ type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
 
 /// A handle to a thread; the thread ends when all handles are gone and what was asked for is done.
 pub(super) struct Worker {
-    jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    jobs: mpsc::Sender<Job>,
+    _thread: Thread,
     path: Arc<Path>,
 }
 
@@ -62,13 +62,11 @@ impl Worker {
         run: impl FnOnce(mpsc::Receiver<Job>) + Send + 'static,
     ) -> Result<Self, OutboxError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(receiver)).map_err(
-            |error| OutboxError::Open {
-                path: path.to_path_buf(),
-                reason: format!("no thread for it: {error}"),
-            },
-        )?;
-        Ok(Worker { jobs: Some(sender), thread: Some(thread), path })
+        let thread = Thread::start(name, move || run(receiver)).map_err(|error| OutboxError::Open {
+            path: path.to_path_buf(),
+            reason: format!("no thread for it: {error}"),
+        })?;
+        Ok(Worker { jobs: sender, _thread: thread, path })
     }
 
     /// Runs a piece of work on the thread; for a writer the answer comes once it is durable.
@@ -85,20 +83,8 @@ impl Worker {
                 let _ = answer.send(committed.and(result));
             })
         });
-        let jobs = self.jobs.as_ref().ok_or(OutboxError::Closed)?;
-        jobs.send(job).await.map_err(|_| OutboxError::Closed)?;
+        self.jobs.send(job).await.map_err(|_| OutboxError::Closed)?;
         answered.await.map_err(|_| OutboxError::Closed)?
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a thread of the outbox ended unexpectedly");
-        }
     }
 }
 
