@@ -5,7 +5,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use herald_testkit::apiserver::{Api, Stop, wait_for};
+use herald_testkit::{
+    apiserver::{Api, Stop, wait_for},
+    http::Answer,
+};
 use serde_json::{Value, json};
 
 use crate::scene::{HEALTHY_HASH, NOTIFIED, PATIENCE, Scene, completed, rollout, updating};
@@ -54,6 +57,27 @@ async fn the_annotation_has_the_references_format_and_is_written_alone() {
     let gone = async || scene.rollout("sad").await["metadata"]["annotations"].get(NOTIFIED).is_none();
     assert!(wait_for(PATIENCE, gone).await.is_ok(), "{}", scene.log());
     assert!(herald.stop(Stop::Gently).success(), "{}", scene.log());
+}
+
+/// A notice that ends without an attempt is settled, too: the record that waited for it is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_dropped_is_recorded() {
+    let Some(scene) = Scene::new("dropped").await else { return };
+    scene.configure(&[]).await;
+    scene.sink.otherwise(Answer::status(503));
+    scene.put(&updating("web", &["when-healthy"])).await;
+    let _herald = scene.herald().await;
+    scene.complete("web").await;
+    let drop = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_herald"));
+        command.args(["deliveries", "drop", "--outcome", "pending", "--state"]).arg(scene.state());
+        String::from_utf8(command.env("NO_COLOR", "1").output().unwrap().stdout).unwrap()
+    };
+    let dropped = wait_for(PATIENCE, async || drop() == "1 dropped\n").await;
+    assert!(dropped.is_ok(), "{}", scene.log());
+    let recorded = wait_for(PATIENCE, async || !scene.notified("web").await.is_empty()).await;
+    assert!(recorded.is_ok(), "{}", scene.log());
+    assert_eq!(scene.notified("web").await.keys().collect::<Vec<_>>(), [&key("h2")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
