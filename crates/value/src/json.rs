@@ -1,6 +1,7 @@
 //! JSON: decoding in one pass into a [`Value`], and encoding the way Go's `encoding/json` does.
 
 mod encode;
+mod keys;
 
 use std::{fmt, sync::Arc};
 
@@ -9,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use crate::{Elem, List, Map, Str, Value};
 
 pub use encode::{Style, encode};
+use keys::{KeySeed, Keys};
 
 /// How numbers are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +28,48 @@ pub struct DecodeError(#[from] serde_json::Error);
 
 /// Decodes one JSON value. Of duplicate keys the last one stays.
 pub fn decode(text: &[u8], numbers: Numbers) -> Result<Value, DecodeError> {
+    whole(text, Seed { numbers, keys: None })
+}
+
+/// Decodes many values that look alike, as the objects of a list do: they share the names of their fields.
+#[derive(Debug)]
+pub struct Decoder {
+    numbers: Numbers,
+    keys: Keys,
+}
+
+impl Decoder {
+    /// Nothing was decoded yet.
+    pub fn new(numbers: Numbers) -> Decoder {
+        Decoder { numbers, keys: Keys::default() }
+    }
+
+    /// As [`decode`].
+    pub fn decode(&mut self, text: &[u8]) -> Result<Value, DecodeError> {
+        whole(text, Seed { numbers: self.numbers, keys: Some(&mut self.keys) })
+    }
+}
+
+fn whole(text: &[u8], seed: Seed<'_>) -> Result<Value, DecodeError> {
     let mut input = serde_json::Deserializer::from_slice(text);
-    let value = ValueSeed(numbers).deserialize(&mut input)?;
+    let value = seed.deserialize(&mut input)?;
     input.end()?;
     Ok(value)
 }
 
-/// Builds a [`Value`] from any serde format.
-#[derive(Clone, Copy, Debug)]
-pub struct ValueSeed(pub Numbers);
+struct Seed<'k> {
+    numbers: Numbers,
+    keys: Option<&'k mut Keys>,
+}
 
-impl<'de> DeserializeSeed<'de> for ValueSeed {
+impl Seed<'_> {
+    /// For what is inside.
+    fn lend(&mut self) -> Seed<'_> {
+        Seed { numbers: self.numbers, keys: self.keys.as_deref_mut() }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -44,7 +77,7 @@ impl<'de> DeserializeSeed<'de> for ValueSeed {
     }
 }
 
-impl<'de> Visitor<'de> for ValueSeed {
+impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,14 +89,14 @@ impl<'de> Visitor<'de> for ValueSeed {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(match self.0 {
+        Ok(match self.numbers {
             Numbers::Kubernetes => Value::int64(value),
             Numbers::Float => Value::Float(value as f64),
         })
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(match (self.0, i64::try_from(value)) {
+        Ok(match (self.numbers, i64::try_from(value)) {
             (Numbers::Kubernetes, Ok(value)) => Value::int64(value),
             _ => Value::Float(value as f64),
         })
@@ -85,19 +118,19 @@ impl<'de> Visitor<'de> for ValueSeed {
         Ok(Value::Nil)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::with_capacity(access.size_hint().unwrap_or(0).min(1024));
-        while let Some(item) = access.next_element_seed(self)? {
+        while let Some(item) = access.next_element_seed(self.lend())? {
             items.push(item);
         }
         List::new(Elem::Any, items).map(|list| Value::List(Arc::new(list))).map_err(A::Error::custom)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
         let mut entries: Vec<(Str, Value)> = Vec::with_capacity(access.size_hint().unwrap_or(0).min(1024));
-        while let Some(key) = access.next_key::<std::borrow::Cow<'_, str>>()? {
-            let value = access.next_value_seed(self)?;
-            entries.push((Str::from(key), value));
+        while let Some(key) = access.next_key_seed(KeySeed(self.keys.as_deref_mut()))? {
+            let value = access.next_value_seed(self.lend())?;
+            entries.push((key, value));
         }
         Map::new(Elem::Any, entries).map(|map| Value::Map(Arc::new(map))).map_err(A::Error::custom)
     }

@@ -12,7 +12,7 @@ use std::{
 use futures::AsyncBufReadExt as _;
 use herald_value::{
     Value,
-    json::{Numbers, decode},
+    json::{Decoder, Numbers},
 };
 use kube::Client;
 use tokio::sync::{Notify, mpsc};
@@ -146,10 +146,11 @@ impl Watch {
     /// Tells what is heard until the receiver is dropped.
     pub async fn run(self, tell: mpsc::Sender<Heard>) {
         let mut backoff = Backoff::default();
+        let mut decoder = Decoder::new(Numbers::Kubernetes);
         let (mut absent, mut said) = (Duration::from_millis(500), String::new());
         while !tell.is_closed() {
             let began = Instant::now();
-            match self.list_and_watch(&tell, &mut backoff).await {
+            match self.list_and_watch(&tell, &mut backoff, &mut decoder).await {
                 Ok(()) => return,
                 Err(WatchError::Asked) => {}
                 Err(WatchError::Expired) => {
@@ -201,6 +202,7 @@ impl Watch {
         &self,
         tell: &mpsc::Sender<Heard>,
         backoff: &mut Backoff,
+        decoder: &mut Decoder,
     ) -> Result<(), WatchError> {
         if tell.send(Heard::Listing).await.is_err() {
             return Ok(());
@@ -208,7 +210,7 @@ impl Watch {
         let mut version = String::new();
         let mut after = String::new();
         loop {
-            let (objects, next, at) = self.page(&after).await?;
+            let (objects, next, at) = self.page(&after, decoder).await?;
             self.observer.alive();
             version = if version.is_empty() { at } else { version };
             if tell.send(Heard::Listed(objects)).await.is_err() {
@@ -226,7 +228,7 @@ impl Watch {
             let began = Instant::now();
             let mut heard = false;
             let watched = tokio::select! {
-                watched = self.watch(&mut version, tell, &mut heard) => watched,
+                watched = self.watch(&mut version, tell, &mut heard, decoder) => watched,
                 () = self.again.notified() => return Err(WatchError::Asked),
                 () = tell.closed() => return Ok(()),
             };
@@ -268,7 +270,11 @@ impl Watch {
     }
 
     /// A page: its objects, where the next one begins, and the list's version.
-    async fn page(&self, after: &str) -> Result<(Vec<Value>, String, String), WatchError> {
+    async fn page(
+        &self,
+        after: &str,
+        decoder: &mut Decoder,
+    ) -> Result<(Vec<Value>, String, String), WatchError> {
         let limit = self.page.to_string();
         let mut asked = vec![("limit", limit.as_str())];
         if !after.is_empty() {
@@ -281,7 +287,8 @@ impl Watch {
             .await
             .map_err(|_| WatchError::Other(format!("a list of {} took over a minute", self.resource)))?
             .map_err(|e| self.failure(e))?;
-        let list = decode(text.as_bytes(), Numbers::Kubernetes)
+        let list = decoder
+            .decode(text.as_bytes())
             .map_err(|e| WatchError::Other(format!("the list of {} is no JSON: {e}", self.resource)))?;
         drop(text);
         let meta =
@@ -308,6 +315,7 @@ impl Watch {
         version: &mut String,
         tell: &mpsc::Sender<Heard>,
         any: &mut bool,
+        decoder: &mut Decoder,
     ) -> Result<bool, WatchError> {
         let seconds = (240 + Backoff::jitter(50)).to_string();
         let request = self.request(&[
@@ -327,7 +335,8 @@ impl Watch {
                 return Ok(true);
             }
             self.observer.alive();
-            let event = decode(&line, Numbers::Kubernetes)
+            let event = decoder
+                .decode(&line)
                 .map_err(|_| WatchError::Other(format!("the watch of {} broke off", self.resource)))?;
             let object = event.get("object").cloned().unwrap_or(Value::Nil);
             let at = object.path(&["metadata", "resourceVersion"]).and_then(Value::as_str);
