@@ -1,6 +1,7 @@
 //! The plan, carried out on tokio.
 
 use std::{
+    any::Any,
     collections::{HashMap, HashSet},
     future::Future,
     hash::{BuildHasher, RandomState},
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -454,17 +456,11 @@ impl Run {
             let began = clock.now();
             let attempted = match &notice {
                 None => None,
-                // In a task of its own, so that a panic is a failure of this attempt only.
                 Some(notice) => {
-                    let carried = notice.clone();
-                    let mut task = JoinSet::new();
-                    task.spawn(async move { deliverer.deliver(&carried, attempt).await });
+                    // A panic is a failure of this attempt only.
+                    let delivery = AssertUnwindSafe(deliverer.deliver(notice, attempt)).catch_unwind();
                     Some(tokio::select! {
-                        ended = task.join_next() => match ended {
-                            Some(Ok(attempted)) => attempted,
-                            Some(Err(error)) => panicked(error),
-                            None => Attempted::failed(FailureClass::Panicked, "the delivery ended without a result"),
-                        },
+                        ended = delivery => ended.unwrap_or_else(|payload| panicked(&*payload)),
                         () = clock.sleep_until(later(began, timeout)) => Attempted::failed(
                             FailureClass::TimedOut,
                             format!("no result within {} s", timeout.as_secs()),
@@ -612,16 +608,9 @@ fn policies_for(policies: Policies, once: Option<u32>) -> Policies {
     })
 }
 
-fn panicked(error: JoinError) -> Attempted {
-    let message = match error.try_into_panic() {
-        Ok(payload) => {
-            let text = payload
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| payload.downcast_ref::<String>().cloned());
-            format!("the delivery panicked: {}", text.unwrap_or_default())
-        }
-        Err(_) => "the delivery was cut off".to_owned(),
-    };
+fn panicked(payload: &(dyn Any + Send)) -> Attempted {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = format!("the delivery panicked: {}", text.unwrap_or_default());
     Attempted::failed(FailureClass::Panicked, message)
 }
