@@ -13,6 +13,7 @@ use herald_sources::{
         },
         event_writer::{About, EventWriter, Happening, KubeEvents},
         limit::RequestLimit,
+        watch::Resource,
     },
     lease::{
         ElectionOptions, Elector, KubeLeases, Leadership, LeaseHandle, LeaseStore as _, ShardHandle, Sharder,
@@ -23,7 +24,6 @@ use herald_testkit::apiserver::{Api, ApiServer};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
-    core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -56,10 +56,9 @@ fn rollout(name: &str) -> Value {
 }
 
 fn target(rollout: &Value) -> Target {
-    let gvk = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout");
     let text = |field: &str| rollout["metadata"][field].as_str().unwrap().to_owned();
     Target {
-        resource: Arc::new(ApiResource::from_gvk(&gvk)),
+        resource: Arc::new(Resource::new("argoproj.io", "v1alpha1", "rollouts", "Rollout")),
         namespace: text("namespace"),
         name: text("name"),
         uid: text("uid"),

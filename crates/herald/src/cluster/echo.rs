@@ -1,16 +1,25 @@
 //! What we write onto a Rollout comes back as a change of it. There is nothing to decide then, so there is no look: in a
 //! storm that is half of all looks, and half of what the store writes.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    sync::LazyLock,
+};
 
+use foldhash::quality::{FoldHasher, RandomState};
 use herald_core::state::ANNOTATION;
 use herald_value::{Map, Value};
 
 use crate::pipeline::engine::CURSOR;
 
+type Hashing = FoldHasher<'static>;
+
+/// Another one in each process: nobody can prepare a change that looks like none.
+static SEEDED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
 /// A hash of everything that our own patch leaves as it was.
 pub(super) fn fingerprint(object: &Value) -> u64 {
-    let mut hash = DefaultHasher::new();
+    let mut hash = SEEDED.build_hasher();
     each(object, &[], &mut hash, |key, value, hash| match (key, value) {
         (b"metadata", Value::Map(_)) => {
             each(value, &[b"resourceVersion", b"managedFields"], hash, |key, value, hash| match key {
@@ -31,8 +40,8 @@ pub(super) fn fingerprint(object: &Value) -> u64 {
 fn each(
     value: &Value,
     without: &[&[u8]],
-    hash: &mut DefaultHasher,
-    mut visit: impl FnMut(&[u8], &Value, &mut DefaultHasher),
+    hash: &mut Hashing,
+    mut visit: impl FnMut(&[u8], &Value, &mut Hashing),
 ) {
     for (key, value) in value.as_map().map(Map::entries).unwrap_or_default() {
         let key = key.as_bytes();
@@ -45,7 +54,7 @@ fn each(
 }
 
 /// Values of an API server nest to a limited depth: their decoder sees to it.
-fn walk(value: &Value, hash: &mut DefaultHasher) {
+fn walk(value: &Value, hash: &mut Hashing) {
     std::mem::discriminant(value).hash(hash);
     match value {
         Value::Bool(value) => value.hash(hash),

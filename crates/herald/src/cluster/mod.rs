@@ -372,7 +372,7 @@ impl Fleet<'_> {
                 ..PatchOptions::default()
             },
         ));
-        let resource = Arc::new(self.reach.watched.api_resource());
+        let resource = Arc::new(self.reach.watched.resource());
         let with_cursor = args.cursor_annotation.unwrap_or(elected);
         let records =
             args.state_annotation.then(|| Records::new(patcher.clone(), resource, with_cursor, deliveries));

@@ -10,7 +10,10 @@ use std::{
 };
 
 use herald_core::state::{ANNOTATION, State};
-use herald_sources::kubernetes::annotate::{ApiResource, StatePatcher, Target};
+use herald_sources::kubernetes::{
+    annotate::{StatePatcher, Target},
+    watch::Resource,
+};
 use herald_value::Value;
 
 use super::echo::fingerprint;
@@ -44,7 +47,7 @@ struct Written {
 /// The records that differ from what stands on the objects.
 pub(super) struct Records {
     patcher: Arc<StatePatcher>,
-    resource: Arc<ApiResource>,
+    resource: Arc<Resource>,
     /// Whether the cursor is written, too.
     with_cursor: bool,
     open: HashMap<String, Open>,
@@ -60,7 +63,7 @@ pub(super) struct Records {
 impl Records {
     pub(super) fn new(
         patcher: Arc<StatePatcher>,
-        resource: Arc<ApiResource>,
+        resource: Arc<Resource>,
         with_cursor: bool,
         deliveries: Arc<AtomicUsize>,
     ) -> Records {

@@ -5,7 +5,6 @@ use std::{fmt, str::FromStr};
 use herald_core::variables;
 use herald_sources::kubernetes::{
     Client,
-    annotate::ApiResource,
     discover::{self, DiscoverError},
     watch::Resource,
 };
@@ -95,20 +94,9 @@ impl Watched {
         *self == Watched::rollouts()
     }
 
-    /// The kind, as watches name it.
+    /// The kind, as watches and patches name it.
     pub(crate) fn resource(&self) -> Resource {
         self.resource.clone()
-    }
-
-    /// The kind, as patches name it.
-    pub(crate) fn api_resource(&self) -> ApiResource {
-        ApiResource {
-            group: self.resource.group.clone(),
-            version: self.resource.version.clone(),
-            api_version: self.resource.api_version(),
-            kind: self.resource.kind.clone(),
-            plural: self.resource.plural.clone(),
-        }
     }
 
     /// The kind's name.

@@ -6,13 +6,12 @@
 //! use herald_sources::kubernetes::{
 //!     annotate::{KubeAnnotations, PatchOptions, StatePatcher, Target},
 //!     limit::RequestLimit,
+//!     watch::Resource,
 //! };
 //!
 //! let limit = Arc::new(RequestLimit::new(40.0, 80));
 //! let patcher = StatePatcher::start(Arc::new(KubeAnnotations::new(client, limit)), PatchOptions::default());
-//! let rollouts = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(
-//!     "argoproj.io", "v1alpha1", "Rollout",
-//! ));
+//! let rollouts = Resource::new("argoproj.io", "v1alpha1", "rollouts", "Rollout");
 //! let target = Target {
 //!     resource: Arc::new(rollouts),
 //!     namespace: "shop".into(),
@@ -37,24 +36,22 @@ use std::{
 };
 
 use async_trait::async_trait;
-use kube::{
-    Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
-};
+use kube::Client;
 use serde_json::json;
 use tokio::{
     sync::{Notify, watch},
     task::{JoinHandle, JoinSet},
 };
 
-pub use kube::core::ApiResource;
-
 pub use self::pace::Busy;
 use self::pace::Pace;
-use super::limit::RequestLimit;
+use super::{limit::RequestLimit, watch::Resource};
 
 /// Who we are to the API server.
 pub const FIELD_MANAGER: &str = "herald";
+
+/// What is asked for as the answer to a patch: the least that there is.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// Annotations to write; `None` takes one away.
 pub type Annotations = BTreeMap<String, Option<String>>;
@@ -63,7 +60,7 @@ pub type Annotations = BTreeMap<String, Option<String>>;
 #[derive(Clone, Debug)]
 pub struct Target {
     /// What it is.
-    pub resource: Arc<ApiResource>,
+    pub resource: Arc<Resource>,
     /// Its namespace; empty for objects of the cluster.
     pub namespace: String,
     /// Its name.
@@ -169,7 +166,7 @@ struct Wishes {
 
 impl Wishes {
     fn add(&mut self, target: Target, annotations: Annotations, due: Instant, leisurely: bool) {
-        let kind = format!("{}/{}", target.resource.api_version, target.resource.plural);
+        let kind = target.resource.path(None);
         let key = (kind, target.namespace.clone(), target.name.clone(), target.uid.clone());
         let new = Wish { target, wanted: Annotations::new(), due, attempts: 0, in_flight: false, leisurely };
         let wish = self.all.entry(key.clone()).or_insert(new);
@@ -494,18 +491,23 @@ fn failure(error: kube::Error) -> PatchError {
     }
 }
 
+/// The request: only the metadata comes back, and nobody reads it.
+fn request(target: &Target, annotations: &Annotations) -> Result<http::Request<Vec<u8>>, PatchError> {
+    let namespace = (!target.namespace.is_empty()).then_some(target.namespace.as_str());
+    let path = format!("{}/{}?fieldManager={FIELD_MANAGER}", target.resource.path(namespace), target.name);
+    http::Request::patch(path)
+        .header(http::header::ACCEPT, METADATA)
+        .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+        .body(body(target, annotations).to_string().into_bytes())
+        .map_err(|error| PatchError::Refused(format!("{} can't be asked for: {error}", target.name)))
+}
+
 #[async_trait]
 impl AnnotationWriter for KubeAnnotations {
     async fn patch(&self, target: &Target, annotations: &Annotations) -> Result<(), PatchError> {
         self.limit.wait().await;
-        let (client, resource) = (self.client.clone(), &*target.resource);
-        let api: Api<DynamicObject> = match target.namespace.is_empty() {
-            true => Api::all_with(client, resource),
-            false => Api::namespaced_with(client, &target.namespace, resource),
-        };
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        let patch = Patch::Merge(body(target, annotations));
-        api.patch_metadata(&target.name, &params, &patch).await.map(drop).map_err(failure)
+        let request = request(target, annotations)?;
+        self.client.request_text(request).await.map(drop).map_err(failure)
     }
 }
 

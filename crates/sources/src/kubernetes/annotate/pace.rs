@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// A server that takes so many times as long as at its best is slow: others wait for it, too.
 const SLOW: u32 = 4;
 
-/// For each millisecond too long, so many milliseconds without a patch in its place.
+/// For each millisecond too long, so many milliseconds without a patch in its place; and beside deliveries for each
+/// millisecond of a patch: they share the machine with the API server, or its patience.
 const REST: u32 = 8;
 
 /// No place rests longer.
@@ -37,8 +38,11 @@ impl Pace {
     /// Whether another patch may go beside those in flight.
     pub(super) fn has_room(&mut self, in_flight: usize) -> bool {
         while self.resting.try_join_next().is_some() {}
-        let busy = self.trailing.as_ref().is_some_and(|busy| busy());
-        in_flight + self.resting.len() < if busy { 1 } else { self.most }
+        in_flight + self.resting.len() < if self.is_busy() { 1 } else { self.most }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.trailing.as_ref().is_some_and(|busy| busy())
     }
 
     /// A patch ended.
@@ -48,7 +52,8 @@ impl Pace {
         }
         self.fastest = self.fastest.min(took);
         let patience = self.fastest.saturating_mul(SLOW).max(PATIENCE);
-        let rest = took.saturating_sub(patience).saturating_mul(REST).min(LONGEST_REST);
+        let too_long = if self.is_busy() { took } else { took.saturating_sub(patience) };
+        let rest = too_long.saturating_mul(REST).min(LONGEST_REST);
         if !rest.is_zero() {
             self.resting.spawn(tokio::time::sleep(rest));
         }

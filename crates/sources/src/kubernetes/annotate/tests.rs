@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use kube::core::{GroupVersionKind, Status};
+use kube::core::Status;
 
 use super::*;
 
@@ -36,9 +36,8 @@ impl AnnotationWriter for Cluster {
 }
 
 fn target(name: &str) -> Target {
-    let gvk = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout");
     Target {
-        resource: Arc::new(ApiResource::from_gvk(&gvk)),
+        resource: Arc::new(Resource::new("argoproj.io", "v1alpha1", "rollouts", "Rollout")),
         namespace: "shop".into(),
         name: name.into(),
         uid: format!("uid-{name}"),
@@ -171,21 +170,22 @@ async fn records_that_trail_give_way_to_deliveries_and_to_a_slow_server() {
     let start = now();
     patcher.waiting().wait_for(|waiting| *waiting == 0).await.unwrap();
     assert_eq!(cluster.most.load(Ordering::Relaxed), 1, "one at a time beside deliveries");
-    assert!(start.elapsed() < Duration::from_secs(3), "the server is as fast as it ever was: no rests");
+    let took = now().saturating_duration_since(start);
+    assert!(took > Duration::from_secs(8), "{took:?}: ten patches, and most of the time none");
     // As slow as at its best: all places are used.
     busy.store(false, Ordering::Relaxed);
-    wish(10..50);
+    wish(10..110);
     patcher.waiting().wait_for(|waiting| *waiting == 0).await.unwrap();
     assert_eq!(cluster.most.load(Ordering::Relaxed), 8);
     // Far slower than at its best: each place rests after its patch.
     cluster.slow_now.store(1_000, Ordering::Relaxed);
-    wish(50..66);
+    wish(110..126);
     let start = now();
     patcher.waiting().wait_for(|waiting| *waiting == 0).await.unwrap();
     let took = now().saturating_duration_since(start);
     assert!(took > Duration::from_millis(3_000), "{took:?}: two rounds with a rest of a second");
     // At the end nobody rests.
-    wish(66..82);
+    wish(126..142);
     let start = now();
     assert_eq!(patcher.flush(Duration::from_secs(60)).await, 0);
     let took = now().saturating_duration_since(start);
