@@ -1,6 +1,7 @@
 //! What operators see: health, readiness, metrics.
 
 use std::{
+    collections::HashSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, OnceLock,
@@ -11,7 +12,7 @@ use std::{
 
 use clap::Args;
 use herald_core::lifecycle::reasons;
-use herald_outbox::{Filter, Notice, Observer, Outbox, Outcome};
+use herald_outbox::{Batch, Filter, Notice, Observer, Outbox, OutboxError, Outcome};
 use herald_services::http;
 use herald_web::{
     Operator,
@@ -125,13 +126,20 @@ impl Health {
         let _ = self.given_up.set(told);
     }
 
-    /// A notice was given up before any attempt.
-    pub(crate) fn stillborn(&self, notice: &Notice, reason: &str) {
-        self.metrics.dead_letter(&attempt(notice), "undeliverable");
-        self.traces.settled(notice, Some("undeliverable"));
-        if let Some(told) = self.given_up.get() {
-            told(notice, reason);
+    /// Stores what follows from looks, in one commit, and tells of it what there is to tell. Gives the ids of the notices
+    /// that are new.
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<HashSet<String>, OutboxError> {
+        let (stillborn, enqueuing) = (stillborn(&batch), self.traces.enqueuing(&batch));
+        let new: HashSet<String> = self.outbox.commit(batch).await?.into_iter().collect();
+        self.traces.enqueued(&enqueuing, |id| new.contains(id));
+        for (notice, reason) in stillborn.iter().filter(|(notice, _)| new.contains(&notice.id)) {
+            self.metrics.dead_letter(&attempt(notice), "undeliverable");
+            self.traces.settled(notice, Some("undeliverable"));
+            if let Some(told) = self.given_up.get() {
+                told(notice, reason);
+            }
         }
+        Ok(new)
     }
 
     /// Counts dead letters now and then, until the program ends.
@@ -242,4 +250,15 @@ impl http::Observer for Requests {
         self.0.requested(call.service_type, &code, call.elapsed, call.sent, call.received);
         self.1.called(call);
     }
+}
+
+/// The notices of a batch that are given up from the start, each with its reason.
+fn stillborn(batch: &Batch) -> Vec<(Notice, String)> {
+    let given_up = batch.done.iter().filter(|done| done.outcome == Outcome::DeadLetter);
+    given_up
+        .filter_map(|done| {
+            let notice = batch.enqueue.iter().find(|notice| notice.id == done.id)?;
+            Some((Notice { payload: Vec::new(), ..notice.clone() }, done.reason.clone()))
+        })
+        .collect()
 }

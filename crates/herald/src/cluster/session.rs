@@ -1,17 +1,15 @@
 //! What a replica does while it acts: objects stream in, are judged, and what is due is stored and delivered.
 
+mod looks;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use herald_core::lifecycle::Subject;
-use herald_outbox::{Batch, Filter, Outbox, OutboxError, Outcome as Standing};
-use herald_sources::{
-    ObjectKey,
-    kubernetes::{Client, watch::Heard},
-};
+use herald_outbox::{Filter, Outbox, OutboxError, Outcome as Standing};
+use herald_sources::kubernetes::{Client, watch::Heard};
 use herald_value::Value;
 use jiff::Timestamp;
 use tokio::{
@@ -25,7 +23,7 @@ use super::{
     configured::Configured,
     feeds::{Feed, Feeds},
     fetch::Fetch,
-    index::{Index, Seen},
+    index::Index,
     record::Records,
     related::{Kind, Name, Related},
     settling,
@@ -38,8 +36,7 @@ use crate::{
     operator::Health,
     pipeline::{
         configuration::{Active, Builder},
-        engine::Engine,
-        look::{Look, Past, text},
+        look::text,
         report::Reporter,
     },
 };
@@ -444,188 +441,6 @@ impl<'a> Session<'a> {
             if self.look_at_dirty.is_some() {
                 break;
             }
-        }
-        Ok(())
-    }
-
-    /// Looks at Rollouts and stores what follows.
-    async fn look(&mut self, objects: Vec<Value>, why: Why) -> Result<(), OutboxError> {
-        let mut rest = objects.as_slice();
-        while !rest.is_empty() {
-            // A version is judged against what is stored of the one before: two of one object don't share a commit.
-            let mut uids = HashSet::new();
-            let fresh = |object: &&Value| uids.insert(text(object, &["metadata", "uid"]).to_owned());
-            let count = rest.iter().take(GROUP).take_while(fresh).count();
-            let (group, after) = rest.split_at_checked(count.max(1)).unwrap_or((rest, &[]));
-            self.look_at(group, why).await?;
-            rest = after;
-        }
-        Ok(())
-    }
-
-    /// Whether nothing happened but what we wrote ourselves. A page is told of it all the same: it shows what was sent.
-    fn is_echo(&self, name: &str, object: &Value) -> bool {
-        let Some(records) = &self.records else { return false };
-        self.around.health.shelf().is_none()
-            && !self.events.contains_key(name)
-            && records.is_echo(name, object)
-    }
-
-    async fn look_at(&mut self, group: &[Value], why: Why) -> Result<(), OutboxError> {
-        let active = self.around.active.borrow().clone();
-        let is_first = !self.synced;
-        let (scope, is_rollouts) = (self.feeds.watched().scope(), self.feeds.watched().is_rollouts());
-        let notify_existing = self.around.notify_existing;
-        let engine = Engine {
-            config: &active.config,
-            reporter: &self.around.reporter,
-            now: Timestamp::now(),
-            scope: &scope,
-        };
-        let (mut fresh, mut names) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-        for object in group {
-            let uid = text(object, &["metadata", "uid"]);
-            let name = format!(
-                "{}/{}",
-                text(object, &["metadata", "namespace"]),
-                text(object, &["metadata", "name"])
-            );
-            let version = text(object, &["metadata", "resourceVersion"]).parse().unwrap_or(0);
-            let unheard = !self.index.contains(&name) && !self.feeds.is_selective();
-            let look = self.index.see(&name, uid, version) == Seen::Look && self.around.scope.contains(uid);
-            if look && !(why == Why::Changed && self.is_echo(&name, object)) {
-                fresh.push((object, uid, unheard));
-                names.push(name);
-            }
-        }
-        let mut all = Batch::default();
-        let mut looked = Vec::with_capacity(fresh.len());
-        let recalled = engine.recall(&*self.around.outbox, &names).await?;
-        for (((object, uid, unheard), name), known) in fresh.into_iter().zip(names).zip(recalled) {
-            let key = ObjectKey {
-                kind: text(object, &["kind"]).to_owned(),
-                namespace: text(object, &["metadata", "namespace"]).to_owned(),
-                name: text(object, &["metadata", "name"]).to_owned(),
-            };
-            let tenant = active.tenants.get(&key.namespace).map(|tenant| &tenant.config);
-            let subscribed = |config| crate::pipeline::assess::subscribed(config, object);
-            let subscribed = subscribed(&active.config) || tenant.is_some_and(subscribed);
-            let news = subscribed && !self.index.subscribe(&name, subscribed);
-            if news && self.synced && !unheard && is_rollouts {
-                for (kind, owned) in self.fetch.belongings(&key.namespace, uid).await {
-                    self.related.put(kind, &owned);
-                }
-            }
-            let workload = if subscribed && is_rollouts { self.fetch.workload(object).await } else { None };
-            let belongings = self.related.of(uid);
-            let baseline = self.around.baseline.of(uid);
-            let silent = baseline.is_none() && is_first && !notify_existing;
-            // What is there at a first look that tells everything has no past.
-            let since = baseline.filter(|_| !is_first || !notify_existing);
-            let events = self.events.remove(&name).unwrap_or_default();
-            let look = Look {
-                key: &key,
-                rollout: Subject::Present(object),
-                previous: None,
-                replica_sets: belongings.replica_sets,
-                analysis_runs: belongings.analysis_runs,
-                experiments: belongings.experiments,
-                events: events.iter().collect(),
-                workload: workload.as_ref(),
-                file: None,
-                past: Past {
-                    since,
-                    cluster: true,
-                    written: self.records.as_ref().and_then(|records| records.written(&name)),
-                    handover: self.around.handover && !self.synced,
-                },
-                tenant,
-            };
-            let weighed = engine.look(&look, known, silent);
-            if let Some(shelf) = self.around.health.shelf() {
-                shelf.looked(&look, &active);
-            }
-            for notice in &weighed.batch.enqueue {
-                self.left_over.remove(&notice.id);
-            }
-            all.enqueue.extend(weighed.batch.enqueue);
-            all.put_state.extend(weighed.batch.put_state);
-            all.delete_state.extend(weighed.batch.delete_state);
-            all.done.extend(weighed.batch.done);
-            looked.push((name, object, weighed.next_look, weighed.known, weighed.recorded));
-        }
-        if all == Batch::default() {
-            return Ok(());
-        }
-        let stillborn: Vec<_> = all.done.iter().map(|done| (done.id.clone(), done.reason.clone())).collect();
-        for (id, reason) in &stillborn {
-            if let Some(notice) = all.enqueue.iter().find(|notice| notice.id == *id) {
-                self.around.health.stillborn(notice, reason);
-            }
-        }
-        let (now, instant) = (engine.now, Instant::now());
-        let traces = self.around.health.traces();
-        let enqueuing = traces.enqueuing(&all);
-        let new: HashSet<String> = self.around.outbox.commit(all).await?.into_iter().collect();
-        traces.enqueued(&enqueuing, |id| new.contains(id));
-        for (name, object, next_look, known, mut recorded) in looked {
-            let wait = next_look.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-            self.index.look_at(&name, wait.and_then(|wait| instant.checked_add(wait)));
-            if let (Some(records), Some(known)) = (&mut self.records, &known) {
-                recorded.retain(|(id, _)| new.contains(id));
-                records.looked(&name, object, known, recorded);
-            }
-        }
-        Ok(())
-    }
-
-    /// A Rollout is gone; as it was last.
-    async fn deleted(&mut self, object: &Value) -> Result<(), OutboxError> {
-        let name =
-            format!("{}/{}", text(object, &["metadata", "namespace"]), text(object, &["metadata", "name"]));
-        self.gone(&name, Some(object)).await
-    }
-
-    async fn gone(&mut self, name: &str, last: Option<&Value>) -> Result<(), OutboxError> {
-        let Some((namespace, short)) = name.split_once('/') else { return Ok(()) };
-        let (scope, kind) = (self.feeds.watched().scope(), self.feeds.watched().kind().to_owned());
-        let active = self.around.active.borrow().clone();
-        let engine = Engine {
-            config: &active.config,
-            reporter: &self.around.reporter,
-            now: Timestamp::now(),
-            scope: &scope,
-        };
-        let key = ObjectKey { kind, namespace: namespace.into(), name: short.into() };
-        let look = Look {
-            key: &key,
-            rollout: Subject::Deleted(last),
-            previous: None,
-            replica_sets: Vec::new(),
-            analysis_runs: Vec::new(),
-            experiments: Vec::new(),
-            events: Vec::new(),
-            workload: None,
-            file: None,
-            past: Past {
-                since: self.around.baseline.earliest(),
-                cluster: true,
-                written: None,
-                handover: false,
-            },
-            tenant: active.tenants.get(namespace).map(|tenant| &tenant.config),
-        };
-        let known = engine.recall(&*self.around.outbox, &[name.to_owned()]).await?.pop().flatten();
-        let weighed = engine.look(&look, known, false);
-        if let Some(shelf) = self.around.health.shelf() {
-            shelf.looked(&look, &active);
-        }
-        self.around.outbox.commit(weighed.batch).await?;
-        self.index.remove(name);
-        self.events.remove(name);
-        self.around.health.metrics().deleted(namespace, short);
-        if let Some(records) = &mut self.records {
-            records.gone(name);
         }
         Ok(())
     }

@@ -1,17 +1,11 @@
 //! Groups, written down: as one digest, or released one by one.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
 
-use super::{Deliverer, complaints::Complaints, runner::STORE_PAUSE};
-use crate::{
-    Batch, Clock, Done, Notice, Outbox, OutboxError, Outcome, Place, Queued, StateEntry, clock::later,
-    grouping::Flush,
-};
+use super::crew::Crew;
+use crate::{Batch, Done, Notice, Outbox, OutboxError, Outcome, Queued, StateEntry, grouping::Flush};
 
 /// The scope of the state in which groups remember until when they collect.
 pub(super) const SCOPE: &str = "group";
@@ -26,20 +20,12 @@ pub(super) enum Folded {
     Forgotten,
 }
 
-#[derive(Clone)]
-pub(super) struct Folder {
-    pub(super) outbox: Arc<dyn Outbox>,
-    pub(super) deliverer: Arc<dyn Deliverer>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) complaints: Complaints,
-}
-
-impl Folder {
+impl Crew {
     pub(super) async fn flush(self, flush: Flush) -> Folded {
         let (mut queued, mut notices) = (Vec::new(), Vec::new());
         for member in &flush.members {
             // What somebody dropped meanwhile isn't part of it.
-            if let Some(notice) = self.load(member.place).await {
+            if let Some(notice) = self.load(member.place, &member.id).await {
                 queued.push(member.clone());
                 notices.push(notice);
             }
@@ -101,34 +87,14 @@ impl Folder {
         Folded::Forgotten
     }
 
-    async fn load(&self, place: Place) -> Option<Notice> {
-        loop {
-            match self.outbox.load(place).await {
-                Ok(found) => return found,
-                Err(OutboxError::Closed) => return None,
-                Err(error) => {
-                    let what = "a notice can't be read, trying again soon";
-                    self.complaints.about(&*self.outbox, what, &error, "");
-                    self.pause().await;
-                }
-            }
-        }
-    }
-
     /// A closed store keeps everything as it was: it is folded by the next process.
     async fn write(&self, batch: Batch) {
         while let Err(error) = self.outbox.commit(batch.clone()).await {
             if error == OutboxError::Closed {
                 return;
             }
-            let what = "a group can't be written down, trying again";
-            self.complaints.about(&*self.outbox, what, &error, "");
-            self.pause().await;
+            self.refused("a group can't be written down, trying again", &error, "").await;
         }
-    }
-
-    async fn pause(&self) {
-        self.clock.sleep_until(later(self.clock.now(), STORE_PAUSE)).await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! The courier: takes notices out of the outbox to their recipients.
 
 mod complaints;
+mod crew;
+mod flight;
 mod fold;
 mod plan;
 mod rate;

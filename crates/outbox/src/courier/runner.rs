@@ -1,7 +1,6 @@
 //! The plan, carried out on tokio.
 
 use std::{
-    any::Any,
     collections::{HashMap, HashSet},
     future::Future,
     hash::{BuildHasher, RandomState},
@@ -10,28 +9,26 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{
     Attempted, CourierOptions, Deliverer, FailureClass, Observer, Report, ServicePolicy,
     complaints::Complaints,
-    fold::{self, Folded, Folder},
+    crew::Crew,
+    flight::{Flight, Landing},
+    fold::{self, Folded},
     plan::{Ended, Plan, Policies, Step, Verdict},
 };
 use crate::{
-    Attempt, Clock, LaneKey, Notice, Outbox, OutboxError, Outcome, Place, Queued, Receipt,
-    clock::{between, later},
+    Clock, LaneKey, Outbox, OutboxError, Outcome, Place, Queued,
+    clock::later,
     grouping::{Admitted, GroupStep, Grouper},
 };
 
 /// Notices read from the store at once, and such reads before deliveries get their turn again.
 const PAGE: u32 = 1000;
 const PAGES: usize = 8;
-
-/// Before a failed write to the store is tried again.
-pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Groups that are written down at a time: each holds its notices in memory.
 const FOLDS: usize = 4;
@@ -41,16 +38,6 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// `until idle` doesn't wait for anything further away.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// An attempt that ended.
-struct Flight {
-    notice: Option<Arc<Notice>>,
-    attempted: Option<Attempted>,
-    began: Timestamp,
-    took: Duration,
-    /// It was delivered, and that is written down.
-    recorded: bool,
-}
 
 /// Takes notices out of an outbox to their recipients. One for each outbox.
 pub struct Courier {
@@ -104,12 +91,12 @@ struct Run {
     cursor: Place,
     complete: bool,
     flights: JoinSet<Flight>,
-    on_way: HashMap<Id, (Queued, Timestamp)>,
+    on_way: HashMap<Id, Queued>,
     settling: JoinSet<(Queued, Verdict, Result<(), OutboxError>)>,
     /// Notices that are held back, each with its reason, to be written down for whoever looks at them.
     held: Vec<(String, String)>,
     telling: JoinSet<()>,
-    complaints: Complaints,
+    crew: Crew,
     report: Report,
     jitter: RandomState,
 }
@@ -118,6 +105,12 @@ impl Run {
     fn new(courier: Courier, once: Option<u32>) -> Self {
         let policies = courier.options.policies.borrow().clone();
         let grouper = Grouper::new(policies.clone());
+        let crew = Crew {
+            outbox: courier.outbox.clone(),
+            deliverer: courier.deliverer.clone(),
+            clock: courier.clock.clone(),
+            complaints: Complaints::default(),
+        };
         let plan = Plan::new(policies_for(policies, once), courier.options.concurrency);
         Run {
             courier,
@@ -134,7 +127,7 @@ impl Run {
             settling: JoinSet::new(),
             held: Vec::new(),
             telling: JoinSet::new(),
-            complaints: Complaints::default(),
+            crew,
             report: Report::default(),
             jitter: RandomState::new(),
         }
@@ -246,7 +239,7 @@ impl Run {
             return None;
         }
         let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
-        let complaints = self.complaints.clone();
+        let complaints = self.crew.complaints.clone();
         let mut task = JoinSet::new();
         task.spawn(async move {
             loop {
@@ -289,7 +282,7 @@ impl Run {
     }
 
     fn complain(&self, what: &'static str, error: &OutboxError) {
-        self.complaints.about(&*self.courier.outbox, what, error, "");
+        self.crew.complaints.about(&*self.courier.outbox, what, error, "");
     }
 
     async fn fetch(&mut self) {
@@ -384,25 +377,21 @@ impl Run {
                 None
             }
             Admitted::Mute(queued, by) => {
-                self.folds.spawn(self.folder().mute(vec![queued], by));
+                self.folds.spawn(self.crew.clone().mute(vec![queued], by));
                 None
             }
         }
-    }
-
-    fn folder(&self) -> Folder {
-        let Courier { outbox, deliverer, clock, .. } = &self.courier;
-        let (outbox, deliverer, clock) = (outbox.clone(), deliverer.clone(), clock.clone());
-        Folder { outbox, deliverer, clock, complaints: self.complaints.clone() }
     }
 
     /// Starts writing down the groups whose time has come; gives when to look again.
     fn fold(&mut self, now: Timestamp) -> Option<Timestamp> {
         while self.folds.len() < FOLDS {
             match self.grouper.next(now) {
-                GroupStep::Flush(flush) => self.folds.spawn(self.folder().flush(flush)),
-                GroupStep::Mute(members, by) => self.folds.spawn(self.folder().mute(members, by)),
-                GroupStep::Forget(group) => self.folds.spawn(self.folder().forget(group.as_str().to_owned())),
+                GroupStep::Flush(flush) => self.folds.spawn(self.crew.clone().flush(flush)),
+                GroupStep::Mute(members, by) => self.folds.spawn(self.crew.clone().mute(members, by)),
+                GroupStep::Forget(group) => {
+                    self.folds.spawn(self.crew.clone().forget(group.as_str().to_owned()))
+                }
                 GroupStep::Wait(at) => return at,
             };
         }
@@ -437,49 +426,11 @@ impl Run {
     }
 
     fn start(&mut self, queued: Queued) {
-        let Courier { outbox, deliverer, clock, .. } = &self.courier;
-        let (outbox, deliverer, clock) = (outbox.clone(), deliverer.clone(), clock.clone());
-        let (timeout, complaints) = (self.courier.options.attempt_timeout, self.complaints.clone());
         let (place, attempt) = (queued.place, queued.attempts.saturating_add(1));
-        let id = queued.id.clone();
-        let began = clock.now();
-        let handle = self.flights.spawn(async move {
-            let notice = loop {
-                match outbox.load(place).await {
-                    Ok(notice) => break notice.map(Arc::new),
-                    Err(error) => {
-                        complaints.about(&*outbox, "a notice can't be read, trying again soon", &error, &id);
-                        clock.sleep_until(later(clock.now(), STORE_PAUSE)).await;
-                    }
-                }
-            };
-            let began = clock.now();
-            let attempted = match &notice {
-                None => None,
-                Some(notice) => {
-                    // A panic is a failure of this attempt only.
-                    let delivery = AssertUnwindSafe(deliverer.deliver(notice, attempt)).catch_unwind();
-                    Some(tokio::select! {
-                        ended = delivery => ended.unwrap_or_else(|payload| panicked(&*payload)),
-                        () = clock.sleep_until(later(began, timeout)) => Attempted::failed(
-                            FailureClass::TimedOut,
-                            format!("no result within {} s", timeout.as_secs()),
-                        ),
-                    })
-                }
-            };
-            let took = between(began, clock.now());
-            // At once: what is accepted but not written down is sent again after a crash.
-            let recorded = match (&notice, &attempted) {
-                (Some(notice), Some(Attempted::Delivered { detail })) => {
-                    let receipt = Receipt { at: later(began, took), took, detail: detail.clone() };
-                    outbox.delivered(&notice.id, receipt).await.is_ok()
-                }
-                _ => false,
-            };
-            Flight { notice, attempted, began, took, recorded }
-        });
-        self.on_way.insert(handle.id(), (queued, began));
+        let timeout = self.courier.options.attempt_timeout;
+        let flight = self.crew.clone().fly(queued.id.clone(), place, attempt, timeout);
+        let handle = self.flights.spawn(flight);
+        self.on_way.insert(handle.id(), queued);
     }
 
     fn landed(&mut self, ended: Result<(Id, Flight), JoinError>) {
@@ -494,7 +445,7 @@ impl Run {
                 (error.id(), Flight { notice: None, attempted, began, took: Duration::ZERO, recorded: false })
             }
         };
-        let Some((queued, _)) = self.on_way.remove(&id) else { return };
+        let Some(queued) = self.on_way.remove(&id) else { return };
         let now = self.courier.clock.now();
         let observer = &self.courier.observer;
         let (ended, reason, answer) = match flight.attempted {
@@ -534,38 +485,9 @@ impl Run {
         if postponed || flight.recorded && verdict == Verdict::Delivered {
             return self.settled(Ok((queued, verdict, Ok(()))));
         }
-        let (outbox, clock) = (self.courier.outbox.clone(), self.courier.clock.clone());
-        let (began, took, reason) = (flight.began, flight.took, reason.to_owned());
-        let complaints = self.complaints.clone();
-        self.settling.spawn(async move {
-            let id = queued.id.clone();
-            loop {
-                let attempt = || Attempt { at: began, took, reason: reason.clone(), answer: answer.clone() };
-                let written = match verdict {
-                    Verdict::Delivered => {
-                        outbox
-                            .delivered(&id, Receipt { at: later(began, took), took, detail: answer.clone() })
-                            .await
-                    }
-                    Verdict::Retry { due, waited } => outbox.retry(&id, due, waited, attempt()).await,
-                    Verdict::GiveUp => outbox.give_up(&id, &reason, attempt()).await,
-                    Verdict::Gone | Verdict::Postpone { .. } => Ok(()),
-                };
-                match written {
-                    Ok(()) => return (queued, verdict, Ok(())),
-                    Err(OutboxError::Closed) => return (queued, verdict, Err(OutboxError::Closed)),
-                    Err(error) => {
-                        complaints.about(
-                            &*outbox,
-                            "a result can't be written down, trying again",
-                            &error,
-                            &id,
-                        );
-                        clock.sleep_until(later(clock.now(), STORE_PAUSE)).await;
-                    }
-                }
-            }
-        });
+        let Flight { began, took, .. } = flight;
+        let landing = Landing { queued, verdict, began, took, reason: reason.to_owned(), answer };
+        self.settling.spawn(self.crew.clone().land(landing));
     }
 
     fn settled(&mut self, settled: Result<(Queued, Verdict, Result<(), OutboxError>), JoinError>) {
@@ -606,11 +528,4 @@ fn policies_for(policies: Policies, once: Option<u32>) -> Policies {
         policy.breaker.failures = u32::MAX;
         policy
     })
-}
-
-fn panicked(payload: &(dyn Any + Send)) -> Attempted {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let message = format!("the delivery panicked: {}", text.unwrap_or_default());
-    Attempted::failed(FailureClass::Panicked, message)
 }

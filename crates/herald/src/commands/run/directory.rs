@@ -1,15 +1,15 @@
 //! `herald run DIR`
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use herald_outbox::{
-    Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Notice, Outbox, OutboxError,
-    Outcome as Standing, Report, StateEntry, SystemClock,
+    Batch, Clock, Courier, CourierOptions, Filter, HandleCache, Outbox, OutboxError, Outcome as Standing,
+    Report, StateEntry, SystemClock,
 };
 use herald_sources::{ObjectKey, directory::Directory};
 use tokio::sync::{Notify, watch};
@@ -317,13 +317,7 @@ impl<'a> Runner<'a> {
                 next.push(next_look);
             }
             let (now, instant) = (engine.now, Instant::now());
-            let stillborn = stillborn(&all);
-            let enqueuing = self.health.traces().enqueuing(&all);
-            let new: HashSet<String> = self.outbox.commit(all).await?.into_iter().collect();
-            self.health.traces().enqueued(&enqueuing, |id| new.contains(id));
-            for (notice, reason) in &stillborn {
-                self.health.stillborn(notice, reason);
-            }
+            self.health.commit(all).await?;
             for (key, next_look) in group.into_iter().zip(next) {
                 // Waiting goes by a clock that does not jump.
                 let wait = next_look.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -355,15 +349,4 @@ impl<'a> Runner<'a> {
         self.swept = true;
         Ok(())
     }
-}
-
-/// The notices of a batch that are given up from the start, each with its reason.
-fn stillborn(batch: &Batch) -> Vec<(Notice, String)> {
-    let given_up = batch.done.iter().filter(|done| done.outcome == Standing::DeadLetter);
-    given_up
-        .filter_map(|done| {
-            let notice = batch.enqueue.iter().find(|notice| notice.id == done.id)?;
-            Some((Notice { payload: Vec::new(), ..notice.clone() }, done.reason.clone()))
-        })
-        .collect()
 }
