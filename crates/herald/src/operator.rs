@@ -262,3 +262,67 @@ fn stillborn(batch: &Batch) -> Vec<(Notice, String)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use herald_outbox::{Access, Done, ObjectRef, SqliteOutbox};
+
+    use super::*;
+
+    fn notice() -> Notice {
+        Notice {
+            id: "never-rendered".into(),
+            object: ObjectRef {
+                kind: "Rollout".into(),
+                namespace: "shop".into(),
+                name: "web".into(),
+                uid: "1".into(),
+            },
+            trigger: "on-x".into(),
+            service: "slack".into(),
+            recipient: "ops".into(),
+            created: Timestamp::UNIX_EPOCH,
+            due_after: Timestamp::UNIX_EPOCH,
+            payload: b"?".to_vec(),
+        }
+    }
+
+    fn given_up_at_once() -> Batch {
+        let done = |outcome, id: &str| Done {
+            id: id.into(),
+            outcome,
+            at: Timestamp::UNIX_EPOCH,
+            reason: "no template".into(),
+        };
+        Batch {
+            enqueue: vec![notice()],
+            done: vec![done(Outcome::DeadLetter, "never-rendered"), done(Outcome::Grouped, "another")],
+            ..Batch::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_at_once_is_told_when_it_is_stored_and_only_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.db");
+        drop(SqliteOutbox::open(&file, Access::Owner).unwrap());
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let health = |access| {
+            let outbox = Arc::new(SqliteOutbox::open(&file, access).unwrap());
+            let health =
+                Health::new(outbox, Arc::default(), Arc::new(Metrics::new("1", None)), Traces::default());
+            let told = told.clone();
+            health.tell_given_up(Box::new(move |notice, reason| {
+                told.lock().unwrap().push(format!("{}: {reason}", notice.id));
+            }));
+            health
+        };
+        // A store that refuses: the same is looked at again.
+        assert!(health(Access::ReadOnly).commit(given_up_at_once()).await.is_err());
+        assert_eq!(told.lock().unwrap().len(), 0);
+        let health = health(Access::Owner);
+        assert_eq!(health.commit(given_up_at_once()).await.unwrap().len(), 1);
+        assert_eq!(health.commit(given_up_at_once()).await.unwrap().len(), 0);
+        assert_eq!(*told.lock().unwrap(), ["never-rendered: no template"]);
+    }
+}
