@@ -342,15 +342,16 @@ fn a_directory_that_is_not_there_is_named() {
     assert!(stderr(&output).contains("nowhere does not exist"), "{}", stderr(&output));
 }
 
-#[test]
-fn a_page_for_everybody_needs_a_token() {
+#[tokio::test]
+async fn a_page_for_everybody_needs_a_token() {
     let place = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_herald"))
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_herald"))
         .args(["run", "--ui", "--ui-address", "0.0.0.0:0", "--state"])
         .arg(place.path().join("s.db"))
         .arg(place.path())
-        .output()
-        .unwrap();
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it runs on").unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("--ui-token-file"), "{told}");
