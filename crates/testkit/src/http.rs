@@ -140,6 +140,7 @@ struct State {
     connections: usize,
     open: usize,
     peak: usize,
+    most_taken: usize,
 }
 
 /// The recording server. It ends when it is dropped.
@@ -179,6 +180,7 @@ impl Recorder {
             connections: 0,
             open: 0,
             peak: 0,
+            most_taken: 0,
         }));
         let arrived = Arc::new(Notify::new());
         let task = tokio::spawn({
@@ -253,6 +255,11 @@ impl Recorder {
         (state.connections, state.peak)
     }
 
+    /// Bytes that went out of the longest of the huge answers: what was read of it, and what buffers hold.
+    pub fn most_taken(&self) -> usize {
+        lock(&self.state).most_taken
+    }
+
     /// Waits until a number of requests has arrived; `None` if that takes longer than `limit`.
     pub async fn wait_for(&self, number: usize, limit: Duration) -> Option<Vec<Recorded>> {
         tokio::time::timeout(limit, async {
@@ -320,6 +327,8 @@ async fn serve(
                 let part = block.get(..left.min(block.len())).unwrap_or(&block);
                 stream.write_all(part).await?;
                 left -= part.len();
+                let mut state = lock(state);
+                state.most_taken = state.most_taken.max(bytes - left);
             }
         } else if !bodiless {
             stream.write_all(&answer.body).await?;
