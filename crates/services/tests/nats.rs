@@ -8,7 +8,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bytes::Bytes;
 use common::{File, MESSAGE, folder, send};
+use futures::{SinkExt as _, StreamExt as _, stream};
 use herald_core::{notification::Notification, yaml};
 use herald_services::{Delivery, Environment, Instance, ObjectRef, Reason, Registry};
 use herald_testkit::tls;
@@ -17,6 +19,8 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpListener,
 };
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
+use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 /// What the server says to a message, before its PONG; `close` and `hang` are acts of its own.
 type Say = &'static str;
@@ -26,7 +30,11 @@ struct Script {
     info: Value,
     says: Arc<Mutex<BTreeMap<String, Say>>>,
     tls: bool,
+    websocket: bool,
 }
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 #[derive(Default)]
 struct Seen {
@@ -61,7 +69,22 @@ impl Server {
         for (key, value) in script.info.as_object().into_iter().flatten() {
             info[key] = value.clone();
         }
-        stream.write_all(format!("INFO {info}\r\n").as_bytes()).await.ok()?;
+        let info = format!("INFO {info}\r\n");
+        if script.websocket {
+            let stream: Box<dyn Wire> = match script.tls {
+                true => Box::new(tls::acceptor().accept(stream).await.ok()?),
+                false => Box::new(stream),
+            };
+            let mut stream = in_frames(tokio_tungstenite::accept_async(stream).await.ok()?);
+            // Frames are cut anywhere.
+            let (head, tail) = info.split_at(7);
+            for part in [head, tail] {
+                stream.write_all(part.as_bytes()).await.ok()?;
+                stream.flush().await.ok()?;
+            }
+            return Server::talk(stream, script, seen).await;
+        }
+        stream.write_all(info.as_bytes()).await.ok()?;
         match script.tls {
             true => Server::talk(tls::acceptor().accept(stream).await.ok()?, script, seen).await,
             false => Server::talk(stream, script, seen).await,
@@ -106,12 +129,23 @@ impl Server {
                 _ => String::new(),
             };
             stream.write_all(answer.as_bytes()).await.ok()?;
+            stream.flush().await.ok()?;
         }
     }
 
     fn url(&self, scheme: &str) -> String {
         format!("{scheme}://localhost:{}", self.address.port())
     }
+}
+
+/// What binary frames hold, as a stream. A ping comes before each of ours.
+fn in_frames(socket: WebSocketStream<Box<dyn Wire>>) -> impl Wire {
+    let (sink, frames) = socket.split();
+    let bytes = frames.map(|frame| frame.map(Message::into_data).map_err(std::io::Error::other));
+    let sink = sink.sink_map_err(std::io::Error::other).with_flat_map(|bytes: Bytes| {
+        stream::iter([Message::Ping(Bytes::new()), Message::Binary(bytes)].map(Ok))
+    });
+    tokio::io::join(Box::pin(StreamReader::new(bytes)), Box::pin(SinkWriter::new(CopyToBytes::new(sink))))
 }
 
 fn says(pairs: &[(&str, Say)]) -> Arc<Mutex<BTreeMap<String, Say>>> {
@@ -244,6 +278,40 @@ async fn certificates_are_checked_unless_told_otherwise() {
     let plain = Server::start(Script::default()).await;
     let error = publish(&instance(json!({"url": plain.url("tls")})), "fine", "x").await.expect_err("no TLS");
     assert_eq!(error.reason, Reason::Misconfigured, "{error}");
+}
+
+#[tokio::test]
+async fn a_websocket_carries_the_same_bytes() {
+    let ca = json!({"caBundle": tls::CA_PEM});
+    let table = [
+        ("ws", false, json!({}), None),
+        ("wss", true, ca.clone(), None),
+        // As in Go: options of TLS ask for it.
+        ("ws", true, ca, None),
+        ("wss", true, json!({}), Some(Reason::Untrusted)),
+    ];
+    for (scheme, tls, more, reason) in table {
+        let server = Server::start(Script { tls, websocket: true, ..Script::default() }).await;
+        let mut options = more.clone();
+        options["url"] = json!(server.url(scheme));
+        let bus = instance(options);
+        let message = "x".repeat(900);
+        for _ in 0..2 {
+            let result = publish(&bus, "fine", &message).await;
+            assert_eq!(
+                result.as_ref().err().map(|error| error.reason),
+                reason,
+                "{scheme} {more}: {result:?}"
+            );
+        }
+        let expected =
+            if reason.is_some() { String::new() } else { format!("PUB fine 900\r\n{message}\r\n").repeat(2) };
+        assert_eq!(server.seen.lock().expect("no panic").wire, expected, "{scheme} {more}");
+    }
+    let plain = Server::start(Script::default()).await;
+    let error =
+        publish(&instance(json!({"url": plain.url("ws")})), "fine", "x").await.expect_err("no WebSocket");
+    assert_eq!(error.reason, Reason::BadAnswer, "{error}");
 }
 
 #[tokio::test]

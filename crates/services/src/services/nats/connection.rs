@@ -15,13 +15,13 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::Login;
+use super::{Login, websocket};
 use crate::failure::{Reason, SendError};
 
 /// A server whose lines are longer is none.
-const LONGEST_LINE: usize = 1024 * 1024;
+pub(super) const LONGEST_LINE: usize = 1024 * 1024;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// What a server says of itself.
@@ -49,6 +49,8 @@ pub(super) struct Message<'a> {
 pub(super) struct Target<'a> {
     pub(super) host: &'a str,
     pub(super) address: SocketAddr,
+    /// Inside of a WebSocket; with TLS, that comes before it.
+    pub(super) websocket: bool,
     pub(super) tls_required: bool,
     /// TLS also where the server leaves it open.
     pub(super) tls_wanted: bool,
@@ -63,13 +65,16 @@ pub(super) struct Connection {
     sent: u64,
 }
 
+/// A stream that has greeted us, with what it said, and whether TLS protects it.
+type Greeted = (BufReader<Box<dyn Stream>>, Info, bool);
+
 enum Line {
     Pong,
     Error(String),
     Message { subject: String, headers: String, payload: Vec<u8> },
 }
 
-fn broken(error: &std::io::Error) -> SendError {
+pub(super) fn broken(error: &std::io::Error) -> SendError {
     let text = error.to_string();
     let reason = if text.contains("certificate") { Reason::Untrusted } else { Reason::Unreachable };
     SendError::new(reason, format!("the connection to the NATS server broke: {text}"))
@@ -97,27 +102,11 @@ impl Connection {
         let tcp = TcpStream::connect(target.address).await.map_err(|e| broken(&e))?;
         // Small messages whose answers are waited for.
         tcp.set_nodelay(true).map_err(|e| broken(&e))?;
-        let mut plain = BufReader::new(tcp);
-        let greeting = read_line(&mut plain).await?;
-        let info: Info = greeting
-            .strip_prefix("INFO ")
-            .and_then(|info| serde_json::from_str(info).ok())
-            .ok_or_else(|| nonsense(&greeting))?;
-        let tls = target.tls_required || info.tls_required || (info.tls_available && target.tls_wanted);
-        let stream: Box<dyn Stream> = if tls {
-            if !info.tls_required && !info.tls_available {
-                return Err(SendError::misconfigured(
-                    "the NATS server offers no TLS, but the options ask for it",
-                ));
-            }
-            let name = ServerName::try_from(target.host.to_string())
-                .map_err(|_| SendError::misconfigured(format!("{} is no name of a server", target.host)))?;
-            let connector = TlsConnector::from(std::sync::Arc::new((target.tls)()?));
-            Box::new(connector.connect(name, plain.into_inner()).await.map_err(|e| broken(&e))?)
-        } else {
-            Box::new(plain.into_inner())
+        let (stream, info, tls) = match target.websocket {
+            true => inside_a_websocket(tcp, target).await?,
+            false => greeted(tcp, target).await?,
         };
-        let mut connection = Connection { stream: BufReader::new(stream), info, inbox: None, sent: 0 };
+        let mut connection = Connection { stream, info, inbox: None, sent: 0 };
         let hello = connection.hello(login, tls)?;
         connection.write(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
         match connection.next().await? {
@@ -251,6 +240,43 @@ impl Connection {
             }
         }
     }
+}
+
+/// The server says whether TLS begins after its greeting.
+async fn greeted(tcp: TcpStream, target: &Target<'_>) -> Result<Greeted, SendError> {
+    let mut plain = BufReader::new(tcp);
+    let info = greeting(&mut plain).await?;
+    let tls = target.tls_required || info.tls_required || (info.tls_available && target.tls_wanted);
+    if tls && !info.tls_required && !info.tls_available {
+        return Err(SendError::misconfigured("the NATS server offers no TLS, but the options ask for it"));
+    }
+    let plain = plain.into_inner();
+    let stream: Box<dyn Stream> = if tls { secured(plain, target).await? } else { Box::new(plain) };
+    Ok((BufReader::new(stream), info, tls))
+}
+
+/// TLS comes first, if it is asked for, whatever the server says in its greeting.
+async fn inside_a_websocket(tcp: TcpStream, target: &Target<'_>) -> Result<Greeted, SendError> {
+    let tls = target.tls_required || target.tls_wanted;
+    let stream: Box<dyn Stream> = if tls { secured(tcp, target).await? } else { Box::new(tcp) };
+    let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.to_owned() };
+    let authority = format!("{host}:{}", target.address.port());
+    let mut stream = BufReader::new(websocket::open(stream, &authority).await?);
+    let info = greeting(&mut stream).await?;
+    Ok((stream, info, tls))
+}
+
+async fn secured(tcp: TcpStream, target: &Target<'_>) -> Result<Box<dyn Stream>, SendError> {
+    let name = ServerName::try_from(target.host.to_string())
+        .map_err(|_| SendError::misconfigured(format!("{} is no name of a server", target.host)))?;
+    let connector = TlsConnector::from(std::sync::Arc::new((target.tls)()?));
+    Ok(Box::new(connector.connect(name, tcp).await.map_err(|e| broken(&e))?))
+}
+
+async fn greeting<R: AsyncRead + Unpin>(stream: &mut BufReader<R>) -> Result<Info, SendError> {
+    let greeting = read_line(stream).await?;
+    let info = greeting.strip_prefix("INFO ").and_then(|info| serde_json::from_str(info).ok());
+    info.ok_or_else(|| nonsense(&greeting))
 }
 
 /// What a stream's answer means.

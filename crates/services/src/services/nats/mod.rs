@@ -3,6 +3,7 @@
 mod connection;
 mod nkey;
 mod tls;
+mod websocket;
 
 use std::{
     collections::BTreeMap,
@@ -71,6 +72,7 @@ struct Server {
     host: String,
     port: u16,
     tls: bool,
+    websocket: bool,
     login: Login,
 }
 
@@ -171,10 +173,11 @@ fn server(text: &str, login: &Login, context: &Context) -> Result<Server, String
     let invalid = || "url is not that of a NATS server such as nats://nats.example.com:4222".to_string();
     let full = if text.contains("://") { text.to_string() } else { format!("nats://{text}") };
     let url = Url::parse(&full).map_err(|_| invalid())?;
-    let tls = match url.scheme() {
-        "nats" => false,
-        "tls" => true,
-        "ws" | "wss" => return Err("NATS over WebSocket isn't supported; use nats:// or tls://".into()),
+    let (websocket, tls, port) = match url.scheme() {
+        "nats" => (false, false, 4222),
+        "tls" => (false, true, 4222),
+        "ws" => (true, false, 80),
+        "wss" => (true, true, 443),
         _ => return Err(invalid()),
     };
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(invalid)?;
@@ -196,7 +199,7 @@ fn server(text: &str, login: &Login, context: &Context) -> Result<Server, String
         }
         None => {}
     }
-    Ok(Server { host, port: url.port().unwrap_or(4222), tls, login })
+    Ok(Server { host, port: url.port().unwrap_or(port), tls, websocket, login })
 }
 
 /// Headers as they go over the wire: names keep their case, values stay on one line.
@@ -222,6 +225,7 @@ impl Nats {
             let target = Target {
                 host: &server.host,
                 address,
+                websocket: server.websocket,
                 tls_required: server.tls,
                 tls_wanted: tls::is_asked_for(&self.http),
                 tls: &|| tls::config(&self.http).map_err(SendError::misconfigured),
