@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use herald_testkit::http::{Answer, Recorder};
+use herald_testkit::{
+    http::{Answer, Recorder},
+    manifests::{configuration, rollout},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,55 +29,6 @@ fn once(dir: &Path, state: &Path) -> Output {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A Rollout whose revision is done, subscribed at the webhook.
-fn rollout(name: &str, revision: u32) -> String {
-    format!(
-        r#"apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata:
-  name: {name}
-  namespace: shop
-  uid: uid-{name}
-  creationTimestamp: "2026-01-01T00:00:00Z"
-  annotations:
-    rollout.argoproj.io/revision: "{revision}"
-    notifications.argoproj.io/subscribe.on-done.hook: ""
-spec:
-  replicas: 1
-  template: {{spec: {{containers: [{{name: web, image: "web:{revision}"}}]}}}}
-status: {{phase: Healthy, currentPodHash: h{revision}, stableRS: h{revision}}}
-"#
-    )
-}
-
-fn configuration(url: &str) -> String {
-    format!(
-        r#"apiVersion: v1
-kind: ConfigMap
-metadata: {{name: argo-rollouts-notification-configmap, namespace: argo-rollouts}}
-data:
-  service.webhook.hook: |
-    url: {url}
-    headers: [{{name: Authorization, value: Bearer $token}}]
-    retryMax: 0
-  template.done: |
-    webhook:
-      hook:
-        method: POST
-        body: "{{{{.rollout.metadata.name}}}} {{{{.rollout.status.currentPodHash}}}}"
-  trigger.on-done: |
-    - when: rollout.status.phase == 'Healthy'
-      oncePer: rollout.status.currentPodHash
-      send: [done]
----
-apiVersion: v1
-kind: Secret
-metadata: {{name: argo-rollouts-notification-secret, namespace: argo-rollouts}}
-stringData: {{token: s3cret-token}}
-"#
-    )
 }
 
 struct Scene {

@@ -16,6 +16,7 @@ pub mod apiserver;
 pub mod crash;
 pub mod http;
 pub mod installed;
+pub mod manifests;
 pub mod nats;
 pub mod smtp;
 pub mod tls;

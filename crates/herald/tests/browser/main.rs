@@ -12,11 +12,13 @@ use std::{
 };
 
 use driver::Browser;
-use herald_testkit::http::{Answer, Recorder};
+use herald_testkit::{
+    http::{Answer, Recorder},
+    manifests::{self, TOKEN as SECRET, rollout},
+};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "0123456789abcdef-token";
-const SECRET: &str = "s3cret-hook-token";
 
 /// A running Herald with a webhook that refuses what is for `broken`.
 struct Scene {
@@ -33,55 +35,13 @@ impl Drop for Scene {
     }
 }
 
-fn rollout(name: &str, revision: u32) -> String {
-    format!(
-        r#"apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata:
-  name: {name}
-  namespace: shop
-  uid: uid-{name}
-  creationTimestamp: "2026-01-01T00:00:00Z"
-  annotations:
-    rollout.argoproj.io/revision: "{revision}"
-    notifications.argoproj.io/subscribe.on-done.hook: ""
-spec:
-  replicas: 1
-  strategy: {{canary: {{steps: [{{setWeight: 20}}, {{pause: {{}}}}]}}}}
-  template: {{spec: {{containers: [{{name: web, image: "web:{revision}"}}]}}}}
-status: {{phase: Healthy, currentPodHash: h{revision}, stableRS: h{revision}}}
-"#
-    )
-}
-
+/// A template with a form for each tab of the preview, which prints a secret.
 fn configuration(url: &str) -> String {
-    format!(
-        r#"apiVersion: v1
-kind: ConfigMap
-metadata: {{name: argo-rollouts-notification-configmap, namespace: argo-rollouts}}
-data:
-  service.webhook.hook: |
-    url: {url}
-    headers: [{{name: Authorization, value: Bearer $token}}]
-    retryMax: 0
-  template.done: |
-    message: "{{{{.rollout.metadata.name}}}} is done, with {{{{.secrets.token}}}}"
-    email: {{subject: Done, body: "<b>{{{{.rollout.metadata.name}}}}</b>"}}
-    webhook:
-      hook:
-        method: POST
-        body: "{{{{.rollout.metadata.name}}}}"
-  trigger.on-done: |
-    - when: rollout.status.phase == 'Healthy'
-      oncePer: rollout.status.currentPodHash
-      send: [done]
----
-apiVersion: v1
-kind: Secret
-metadata: {{name: argo-rollouts-notification-secret, namespace: argo-rollouts}}
-stringData: {{token: {SECRET}}}
-"#
-    )
+    let forms = r#"  template.done: |
+    message: "{{.rollout.metadata.name}} is done, with {{.secrets.token}}"
+    email: {subject: Done, body: "<b>{{.rollout.metadata.name}}</b>"}
+"#;
+    manifests::configuration(url).replacen("  template.done: |\n", forms, 1)
 }
 
 impl Scene {
@@ -194,7 +154,7 @@ async fn an_operator_uses_the_page() {
             "return document.querySelector('#delivery .bar .state').textContent.trim() === 'delivered'",
         )
         .await;
-    assert!(scene.sink.requests().iter().filter(|request| request.text() == "broken").count() >= 2);
+    assert!(scene.sink.requests().iter().filter(|request| request.text() == "broken h1").count() >= 2);
 
     // Filters.
     browser.open(&scene.at("/?rollout=shop/web")).await;
