@@ -89,7 +89,7 @@ pub(crate) async fn scene(cluster: &ClusterArgs, namespace: Option<&str>) -> Res
         }
         world.apply(fetched.changes);
     }
-    Ok(Scene { world, reporter })
+    Ok(Scene { world, reporter, tenant: None })
 }
 
 /// The configuration and the Rollouts as manifests: name and text of each.

@@ -15,7 +15,7 @@ use herald_sources::{
     Change, ObjectKey, directory,
     kubernetes::{
         client::{ConnectionOptions, connect},
-        fetch::{self, FetchError},
+        fetch::{self, FetchError, Fetched},
     },
 };
 use herald_value::{Value, limits::Limits};
@@ -23,7 +23,7 @@ use herald_value::{Value, limits::Limits};
 use crate::{
     failure::Failure,
     input::{self, ConfigArgs},
-    pipeline::{configuration, report::Reporter, world::World},
+    pipeline::{configuration, report::Reporter, tenant, world::World},
 };
 
 /// Which cluster is asked.
@@ -50,7 +50,9 @@ pub(crate) struct Configured {
 impl Configured {
     /// The configuration of an input.
     pub(crate) fn of(input: &ConfigInput) -> Configured {
-        let (config, loading) = Config::load(input, &Registry::standard(), Limits::DEFAULT);
+        // A tenant's is on short rations.
+        let limits = if input.namespace.is_some() { Limits::TENANT } else { Limits::DEFAULT };
+        let (config, loading) = Config::load(input, &Registry::standard(), limits);
         Configured { config, loading: loading.into() }
     }
 }
@@ -60,6 +62,8 @@ impl Configured {
 pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) reporter: Reporter,
+    /// What the Rollouts' own namespace configures, if it does.
+    pub(crate) tenant: Option<ConfigInput>,
 }
 
 impl Scene {
@@ -80,11 +84,13 @@ impl Scene {
         Ok(scene)
     }
 
-    /// A Rollout of a cluster with what belongs to it, and the configuration there.
+    /// A Rollout of a cluster with what belongs to it, and the configuration there; with `self_service` that of its own
+    /// namespace, too.
     pub(crate) async fn fetch(
         cluster: &ClusterArgs,
         namespace: Option<&str>,
         name: &str,
+        self_service: bool,
     ) -> Result<Scene, Failure> {
         let options =
             ConnectionOptions { kubeconfig: cluster.kubeconfig.clone(), context: cluster.context.clone() };
@@ -98,16 +104,29 @@ impl Scene {
         let mut scene = Scene::default();
         let client = &connection.client;
         let namespace = namespace.unwrap_or(&connection.namespace);
+        let home = &*cluster.controller_namespace;
         let mut fetched = vec![fetch::rollout(client, namespace, name).await.map_err(fail)?];
         for (kind, name) in [("ConfigMap", CONFIG_MAP), ("Secret", SECRET)] {
-            let space = &cluster.controller_namespace;
-            fetched.push(fetch::core_object(client, space, kind, name).await.map_err(fail)?);
+            fetched.push(fetch::core_object(client, home, kind, name).await.map_err(fail)?);
         }
         for one in fetched {
             for problem in one.problems {
                 scene.reporter.problem(&problem);
             }
             scene.world.apply(one.changes);
+        }
+        if namespace != home {
+            let theirs =
+                fetch::core_object(client, namespace, "ConfigMap", CONFIG_MAP).await.map_err(fail)?;
+            if self_service {
+                let secret = fetch::core_object(client, namespace, "Secret", SECRET).await.map_err(fail)?;
+                scene.tenant = tenant(namespace, [theirs, secret], &scene.reporter);
+            } else if !theirs.changes.is_empty() {
+                scene.reporter.problem(&format!(
+                    "namespace {namespace} has a ConfigMap {CONFIG_MAP} of its own, which counts where Herald runs with \
+                     --self-service-notification-enabled; give that here, too, to have it explained"
+                ));
+            }
         }
         Ok(scene)
     }
@@ -152,6 +171,20 @@ impl Scene {
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         Err(Failure::bad(format!("there is no Rollout `{name}`{near}")))
     }
+}
+
+/// What the two objects of a namespace configure, if there is a ConfigMap.
+fn tenant(namespace: &str, fetched: [Fetched; 2], reporter: &Reporter) -> Option<ConfigInput> {
+    let [config_map, secret] = fetched.map(|one| {
+        for problem in &one.problems {
+            reporter.problem(problem);
+        }
+        one.changes.into_iter().find_map(|change| match change {
+            Change::Upsert { object, .. } => Some(object),
+            _ => None,
+        })
+    });
+    Some(tenant::input(namespace, &config_map?, secret.as_ref(), reporter))
 }
 
 /// An object as a change.

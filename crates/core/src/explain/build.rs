@@ -66,6 +66,7 @@ pub fn explain(asked: &Asked<'_>) -> Explanation {
             namespace: text(&["metadata", "namespace"]),
             name: text(&["metadata", "name"]),
         },
+        configuration: asked.config.namespace().map(str::to_owned),
         at: asked.now.to_string(),
         decision: None,
         verdict,
@@ -177,9 +178,20 @@ fn stopped(
 /// Adds when the record says that somebody was told of an earlier event.
 fn told_before(asked: &Asked<'_>, condition: Option<&Condition>, answer: &mut Answer) {
     let Some(condition) = condition else { return };
-    let suffix =
+    let common =
         format!(":{}:{}:{}:{}", answer.trigger, condition.key, answer.to.service, answer.to.recipient);
-    let told = asked.decision.state.entries().filter(|(key, _)| key.ends_with(&suffix));
+    // The records of a namespace's own configuration carry its name in front.
+    let theirs = match asked.config.namespace() {
+        Some(namespace) => format!(":{namespace}{common}"),
+        None => {
+            let namespace = asked.object.path(&["metadata", "namespace"]).and_then(Value::as_str);
+            format!(":{}{common}", namespace.unwrap_or_default())
+        }
+    };
+    let scoped = asked.config.namespace().is_some();
+    let suffix = if scoped { theirs.clone() } else { common };
+    let told = asked.decision.state.entries();
+    let told = told.filter(|(key, _)| key.ends_with(&suffix) && key.ends_with(&theirs) == scoped);
     let last = told.max_by_key(|(_, at)| *at);
     if let (Some((key, at)), Some(gate)) = (last, answer.gates.last_mut()) {
         let event = key.strip_suffix(&suffix).unwrap_or(key);

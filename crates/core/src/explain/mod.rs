@@ -184,6 +184,9 @@ impl Verdict {
 pub struct Explanation {
     /// The object.
     pub object: ObjectName,
+    /// The namespace by whose own configuration it was decided; `None` for the controller's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     /// When it was decided.
     pub at: String,
     /// Its number in the history; `None` for the present.
@@ -208,6 +211,20 @@ impl Explanation {
     /// Whether somebody has to repair something.
     pub fn is_wrong(&self) -> bool {
         self.verdict == Verdict::Wrong
+    }
+
+    /// Keeps some of the answers and findings. The verdict is that of what is left.
+    pub fn retain(
+        &mut self,
+        answers: impl FnMut(&Answer) -> bool,
+        findings: impl FnMut(&Finding, &[Answer]) -> bool,
+    ) {
+        let mut findings = findings;
+        self.answers.retain(answers);
+        self.findings.retain(|finding| findings(finding, &self.answers));
+        let wrong = self.findings.iter().any(|finding| finding.severity != Severity::Note.as_str());
+        let worst = self.answers.iter().map(|answer| answer.verdict).max().unwrap_or_default();
+        self.verdict = if wrong { Verdict::Wrong } else { worst };
     }
 }
 

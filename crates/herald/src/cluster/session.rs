@@ -258,6 +258,9 @@ impl<'a> Session<'a> {
         let before = around.active.borrow().clone();
         let (tenants, changed) =
             self.tenants.configure(around.builder, &before.tenants, &around.reporter, around.misconfigured);
+        if let Some(shelf) = around.health.shelf() {
+            shelf.tenants(&tenants);
+        }
         around.active.send_replace(Arc::new(before.with_tenants(tenants)));
         if self.synced {
             // They may have something to say about what didn't change.

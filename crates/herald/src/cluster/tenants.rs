@@ -5,15 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use herald_core::config::{CONFIG_MAP, ConfigInput, SECRET};
 use herald_sources::kubernetes::watch::Heard;
 use herald_value::Value;
 
 use super::feeds::Feed;
-use crate::{
-    input,
-    pipeline::{configuration::Builder, look::text, report::Reporter, tenant},
-};
+use crate::pipeline::{configuration::Builder, look::text, report::Reporter, tenant};
 
 /// The objects of one kind, by namespace.
 #[derive(Default)]
@@ -86,10 +82,11 @@ impl Tenants {
             // A Secret alone configures nothing.
             let Some(config_map) = self.config_maps.held.get(namespace) else {
                 all.remove(namespace);
-                reporter.configured(&object(namespace), 0);
+                reporter.configured(&tenant::object(namespace), 0);
                 continue;
             };
-            let input = self.input(namespace, config_map, reporter);
+            let secret = self.secrets.held.get(namespace);
+            let input = tenant::input(namespace, config_map, secret, reporter);
             let active =
                 builder.build_tenant(namespace, &input, all.get(namespace).map(|active| &**active), reporter);
             for problem in &active.problems {
@@ -99,30 +96,6 @@ impl Tenants {
         }
         (Arc::new(all), changed)
     }
-
-    fn input(&self, namespace: &str, config_map: &Value, reporter: &Reporter) -> ConfigInput {
-        let mut input = ConfigInput {
-            data: input::config_map_data(config_map),
-            object: object(namespace),
-            namespace: Some(namespace.to_owned()),
-            secret_object: format!("Secret {namespace}/{SECRET}"),
-            // The console is the controller's own.
-            provided: Vec::new(),
-            ..input::base_input()
-        };
-        if let Some(secret) = self.secrets.held.get(namespace) {
-            let (data, wrong) = input::secret_data(secret);
-            for problem in wrong {
-                reporter.problem(&format!("{}: {problem}", input.secret_object));
-            }
-            input.secret = data;
-        }
-        input
-    }
-}
-
-fn object(namespace: &str) -> String {
-    format!("ConfigMap {namespace}/{CONFIG_MAP}")
 }
 
 impl Objects {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use herald_core::{
     diagnostic::codes,
-    explain::{Explanation, Source, Verdict},
+    explain::{Answer, Explanation, Source},
 };
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ use crate::{
     failure::{Failure, Outcome},
     input::{self, ConfigArgs},
     output,
-    scene::{ClusterArgs, Scene},
+    scene::{ClusterArgs, Configured, Scene},
     style, table,
 };
 
@@ -55,6 +55,19 @@ pub(crate) struct ExplainArgs {
     /// The state file [default: that of `herald run` for the directory]
     #[arg(long, value_name = "FILE", env = "HERALD_STATE")]
     state: Option<PathBuf>,
+    /// In a cluster, explain by the ConfigMap and the Secret of the Rollout's own namespace, too, as `herald run` does
+    /// with this flag
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "HERALD_SELF_SERVICE_NOTIFICATION_ENABLED",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    self_service_notification_enabled: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -76,7 +89,9 @@ pub(crate) fn run(args: &ExplainArgs, config: &ConfigArgs) -> Outcome {
     let scene = if is_file {
         Scene::read(&args.resource)?
     } else {
-        runtime.block_on(Scene::fetch(&args.cluster, config.namespace.as_deref(), &args.resource))?
+        let namespace = config.namespace.as_deref();
+        let self_service = args.self_service_notification_enabled;
+        runtime.block_on(Scene::fetch(&args.cluster, namespace, &args.resource, self_service))?
     };
     // In a cluster, the namespace is that of the Rollout.
     let namespace = config.namespace.clone().filter(|_| is_file);
@@ -95,6 +110,7 @@ pub(crate) fn run(args: &ExplainArgs, config: &ConfigArgs) -> Outcome {
         ));
     }
     let configured = scene.configuration(config)?;
+    let tenant = scene.tenant.as_ref().map(Configured::of);
     let keys = scene.rollouts(args.name.as_deref())?;
     if keys.is_empty() {
         return Err(Failure::bad(format!("'{}' holds no Rollout", args.resource)));
@@ -109,7 +125,10 @@ pub(crate) fn run(args: &ExplainArgs, config: &ConfigArgs) -> Outcome {
         match args.at {
             _ if args.history => explanations.extend(past.decisions),
             Some(number) => explanations.push(explain::earlier(past, number)?),
-            None => explanations.extend(explain::present(&configured, &scene.world.look(key), past, now)),
+            None => {
+                let look = scene.world.look(key);
+                explanations.extend(explain::present(&configured, tenant.as_ref(), look, past, now));
+            }
         }
     }
     for explanation in &mut explanations {
@@ -126,19 +145,15 @@ fn narrow(args: &ExplainArgs, explanation: &mut Explanation) {
     if args.trigger.is_none() && args.to.is_none() {
         return;
     }
-    explanation.answers.retain(|answer| {
+    let asked = |answer: &Answer| {
         let to = args.to.as_deref().is_none_or(|to| to == answer.to.service || to == answer.to.to_string());
         to && args.trigger.as_deref().is_none_or(|trigger| trigger == answer.trigger)
-    });
-    // An annotation that is not read may be the one that was meant.
-    let answers = &explanation.answers;
-    let about = |key: &str| answers.iter().any(|answer| answer.from == Source::Annotation(key.to_owned()));
-    explanation.findings.retain(|finding| finding.code == codes::NEAR_MISS || about(&finding.key));
-    explanation.verdict = match answers.iter().map(|answer| answer.verdict).max() {
-        Some(worst) if explanation.findings.is_empty() => worst,
-        None if explanation.findings.is_empty() => Verdict::Quiet,
-        _ => Verdict::Wrong,
     };
+    // An annotation that is not read may be the one that was meant.
+    explanation.retain(asked, |finding, answers| {
+        let about = |answer: &Answer| answer.from == Source::Annotation(finding.key.clone());
+        finding.code == codes::NEAR_MISS || answers.iter().any(about)
+    });
 }
 
 fn show(args: &ExplainArgs, explanations: &[Explanation]) -> Outcome {
@@ -167,7 +182,7 @@ fn history(decisions: &[Explanation]) -> Outcome {
         rows.push_str(&format!(
             "{}\t{at}\t{}\t{}\t{}\n",
             one.decision.unwrap_or_default(),
-            text::clean(&one.object.to_string()),
+            text::clean(&text::about(one)),
             text::clean(&happened),
             anstream::adapter::strip_str(&text::summary(one)),
         ));

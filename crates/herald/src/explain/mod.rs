@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::Path};
 use herald_core::{
     config::Config,
     diagnostic::{Severity, codes},
-    explain::{Delivery, Explanation, Finding, Source, Standing, To, Verdict, follow},
+    explain::{Answer, Delivery, Explanation, Finding, Source, Standing, To, Verdict, follow},
     notification::ServiceTypes as _,
 };
 use herald_outbox::{Access, Filter, HistoryEntry, Outbox, Outcome, SqliteOutbox};
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use crate::{
     failure::Failure,
     pipeline::{
-        assess::{Known, assess},
+        assess::{Known, assess, has_service},
         decisions,
         engine::SCOPE,
         look::Look,
@@ -117,27 +117,76 @@ pub(crate) fn delivery(entry: &HistoryEntry) -> Delivery {
     }
 }
 
-/// The explanation of a look, as the pipeline would decide it now.
+/// The explanation of a look, as the pipeline would decide it now; two, where the Rollout's own namespace has a
+/// configuration, too.
 pub(crate) fn present(
     configured: &Configured,
-    look: &Look<'_>,
+    tenant: Option<&Configured>,
+    look: Look<'_>,
     past: Past,
     now: Timestamp,
-) -> Option<Explanation> {
+) -> Vec<Explanation> {
     let Past { known, deliveries, decisions } = past;
-    let assessed = assess(&configured.config, look, known, false, now)?;
-    let mut explanation = assessed.explain(&configured.config, &configured.loading, &deliveries, now, true);
-    unreachable(&configured.config, &mut explanation);
+    let look = Look { tenant: tenant.map(|tenant| &tenant.config), ..look };
+    let Some(assessed) = assess(&configured.config, &look, known, false, now) else { return Vec::new() };
+    let own = of_configuration(&deliveries, None);
+    let mut first = assessed.explain(&configured.config, &configured.loading, &own, now, true);
+    let second = tenant.and_then(|tenant| {
+        let own = of_configuration(&deliveries, tenant.config.namespace());
+        let mut second = assessed.explain_tenant(&tenant.config, &tenant.loading, &own, now)?;
+        leave_to_each_other(&configured.config, &mut first, &tenant.config, &mut second);
+        unreachable(&tenant.config, &mut second);
+        Some(second)
+    });
+    unreachable(&configured.config, &mut first);
+    let mut all: Vec<Explanation> = [first].into_iter().chain(second).collect();
+    // Where only one of them has something to say, the other one's silence would be misunderstood.
+    let says = |one: &Explanation| !one.answers.is_empty() || one.is_wrong();
+    match all.iter().any(says) {
+        true => all.retain(says),
+        false => all.truncate(1),
+    }
+    all.iter_mut().for_each(|explanation| tell_last_time(explanation, &decisions));
+    all
+}
+
+/// The deliveries of a namespace's configuration, or of the controller's, with the names that services have there.
+fn of_configuration(deliveries: &[Delivery], namespace: Option<&str>) -> Vec<Delivery> {
+    let own = |one: &Delivery| match (one.to.service.split_once('/'), namespace) {
+        (None, None) => Some(one.clone()),
+        (Some((space, service)), Some(namespace)) if space == namespace => {
+            let to = To { service: service.to_owned(), ..one.to.clone() };
+            Some(Delivery { to, ..one.clone() })
+        }
+        _ => None,
+    };
+    deliveries.iter().filter_map(own).collect()
+}
+
+/// A subscription is meant for the configuration that has its trigger and its service, as the pipeline sees it. What neither
+/// has is said once.
+fn leave_to_each_other(config: &Config, first: &mut Explanation, tenant: &Config, second: &mut Explanation) {
+    let has = |config: &Config, answer: &Answer| {
+        config.trigger(&answer.trigger).is_some() && has_service(config, &answer.to.service)
+    };
+    first.retain(|answer| has(config, answer) || !has(tenant, answer), |_, _| true);
+    second.retain(|answer| has(tenant, answer), |_, _| true);
+}
+
+/// Adds what became of events of which only the kept decisions know.
+fn tell_last_time(explanation: &mut Explanation, decisions: &[Explanation]) {
+    let configuration = explanation.configuration.clone();
     // An event is a moment; the decisions that were kept tell what became of the last one.
     for answer in
         explanation.answers.iter_mut().filter(|answer| answer.event.is_none() && answer.delivery.is_none())
     {
-        let same = |other: &&herald_core::explain::Answer| {
+        let same = |other: &&Answer| {
             other.event.is_some()
                 && (&other.trigger, other.condition, &other.to)
                     == (&answer.trigger, answer.condition, &answer.to)
         };
-        let last = decisions.iter().rev().find_map(|decision| {
+        let ours = decisions.iter().rev().filter(|decision| decision.configuration == configuration);
+        let last = ours.into_iter().find_map(|decision| {
             let found = decision.answers.iter().rfind(same)?;
             Some((decision.decision.unwrap_or_default(), &decision.at, found))
         });
@@ -152,7 +201,6 @@ pub(crate) fn present(
             gate.hints.push(format!("the last time, {at}, it was `{what}`: {became} (--at {number})"));
         }
     }
-    Some(explanation)
 }
 
 /// An earlier decision, with what became of it.
@@ -168,7 +216,8 @@ pub(crate) fn earlier(past: Past, number: u64) -> Result<Explanation, Failure> {
             decisions::KEPT
         ))
     })?;
-    follow(&mut explanation, &past.deliveries);
+    let deliveries = of_configuration(&past.deliveries, explanation.configuration.as_deref());
+    follow(&mut explanation, &deliveries);
     Ok(explanation)
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn text(explanation: &Explanation, length: Length) -> String {
         Some(number) => format!(", decision {number} of {}", second(&explanation.at)),
         None => String::new(),
     };
-    let object = clean(&explanation.object.to_string());
+    let object = clean(&self::about(explanation));
     let _ = writeln!(out, "{}{about}: {}", style::bold(&object), summary(explanation));
     if !explanation.happened.is_empty() {
         let mut reasons: Vec<(&str, usize)> = Vec::new();
@@ -55,6 +55,14 @@ pub(crate) fn text(explanation: &Explanation, length: Length) -> String {
         }
     }
     out
+}
+
+/// The object, and whose configuration it is about, where that is not the controller's.
+pub(crate) fn about(explanation: &Explanation) -> String {
+    match &explanation.configuration {
+        Some(namespace) => format!("{} by the configuration of namespace {namespace}", explanation.object),
+        None => explanation.object.to_string(),
+    }
 }
 
 /// How many of which.

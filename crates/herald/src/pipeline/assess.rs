@@ -168,16 +168,32 @@ impl Assessed {
         now: Timestamp,
         render: bool,
     ) -> Explanation {
-        explain(&Asked {
-            config,
-            loading,
-            object: &self.shaped,
-            occurrences: &self.occurrences,
-            decision: &self.decision,
-            now,
-            deliveries,
-            render,
-        })
+        self.explain_one(&self.decision, config, loading, deliveries, now, render)
+    }
+
+    /// Why it was decided so by the configuration of its own namespace, if there is one.
+    pub(crate) fn explain_tenant(
+        &self,
+        config: &Config,
+        loading: &[Diagnostic],
+        deliveries: &[Delivery],
+        now: Timestamp,
+    ) -> Option<Explanation> {
+        let decision = self.tenant.as_ref()?;
+        Some(self.explain_one(decision, config, loading, deliveries, now, true))
+    }
+
+    fn explain_one(
+        &self,
+        decision: &Decision,
+        config: &Config,
+        loading: &[Diagnostic],
+        deliveries: &[Delivery],
+        now: Timestamp,
+        render: bool,
+    ) -> Explanation {
+        let (object, occurrences) = (&self.shaped, &self.occurrences);
+        explain(&Asked { config, loading, object, occurrences, decision, now, deliveries, render })
     }
 }
 
@@ -273,16 +289,18 @@ pub(crate) fn assess(
     Some(Assessed { known, shaped, occurrences: observed.occurrences, decision, tenant })
 }
 
+/// Whether a configuration has a service, be it broken.
+pub(crate) fn has_service(config: &Config, service: &str) -> bool {
+    let broken = |key: &str| {
+        key.strip_prefix("service.")
+            .is_some_and(|rest| rest.split_once('.').map_or(rest, |(_, name)| name) == service)
+    };
+    config.service(service).is_some() || config.broken_keys().any(broken)
+}
+
 /// A subscription is meant for the configuration that has its service: that the other one hasn't is no loss.
 fn each_its_own(config: &Config, decision: &mut Decision, tenant: &Config, second: &mut Decision) {
-    let knows = |config: &Config, due: &Due| {
-        let service = due.destination.service.as_str();
-        let broken = |key: &str| {
-            key.strip_prefix("service.")
-                .is_some_and(|rest| rest.split_once('.').map_or(rest, |(_, name)| name) == service)
-        };
-        config.service(service).is_some() || config.broken_keys().any(broken)
-    };
+    let knows = |config: &Config, due: &Due| has_service(config, due.destination.service.as_str());
     let tells =
         |config: &Config, due: &Due| knows(config, due) && config.trigger(due.trigger.as_str()).is_some();
     decision.undeliverable.retain(|lost| knows(config, &lost.due) || !tells(tenant, &lost.due));

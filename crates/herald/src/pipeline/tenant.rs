@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use herald_core::config::{CONFIG_MAP, ConfigInput, SECRET};
 use herald_services::{
     handles::{HandleKey, Handles},
     service::SharedHandles,
 };
+use herald_value::Value;
 
-use super::configuration::Active;
+use super::{configuration::Active, report::Reporter};
+use crate::input;
 
 /// A tenant's service has at most so many requests at a time.
 pub(crate) const CONCURRENCY: usize = 8;
@@ -19,6 +22,37 @@ pub(crate) type Tenants = BTreeMap<String, Arc<Active>>;
 /// tenants are their own by that.
 pub(crate) fn instance(namespace: Option<&str>, service: &str) -> String {
     namespace.map_or_else(|| service.to_owned(), |namespace| format!("{namespace}/{service}"))
+}
+
+/// What a tenant's configuration is called in messages.
+pub(crate) fn object(namespace: &str) -> String {
+    format!("ConfigMap {namespace}/{CONFIG_MAP}")
+}
+
+/// What a tenant's two objects configure.
+pub(crate) fn input(
+    namespace: &str,
+    config_map: &Value,
+    secret: Option<&Value>,
+    reporter: &Reporter,
+) -> ConfigInput {
+    let mut input = ConfigInput {
+        data: input::config_map_data(config_map),
+        object: object(namespace),
+        namespace: Some(namespace.to_owned()),
+        secret_object: format!("Secret {namespace}/{SECRET}"),
+        // The console is the controller's own.
+        provided: Vec::new(),
+        ..input::base_input()
+    };
+    if let Some(secret) = secret {
+        let (data, wrong) = input::secret_data(secret);
+        for problem in wrong {
+            reporter.problem(&format!("{}: {problem}", input.secret_object));
+        }
+        input.secret = data;
+    }
+    input
 }
 
 impl Active {
@@ -63,12 +97,11 @@ impl Handles for ScopedHandles {
 mod tests {
     use std::collections::BTreeMap;
 
-    use herald_core::config::ConfigInput;
     use herald_services::handles::MemoryHandles;
     use herald_value::limits::Limits;
 
     use super::*;
-    use crate::pipeline::{configuration::Builder, report::Reporter};
+    use crate::pipeline::configuration::Builder;
 
     #[test]
     fn messages_of_a_tenant_are_its_own() {

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::{configured::Configured, preview, shelf::Shelf};
-use crate::{explain, pipeline::payload};
+use crate::{explain, pipeline::payload, scene};
 
 /// How much of the history tells how services do.
 const LATELY: u32 = 200;
@@ -42,8 +42,29 @@ impl Page {
         })
     }
 
-    fn redactor(&self) -> Arc<Redactor> {
-        self.shelf.configuration().map(|configured| configured.redactor.clone()).unwrap_or_default()
+    /// Lines of the history without the secrets of their namespaces, made by `of`.
+    fn cleaned<'e, T>(
+        &self,
+        entries: impl IntoIterator<Item = &'e HistoryEntry>,
+        mut of: impl FnMut(&'e HistoryEntry, &Redactor) -> T,
+    ) -> Vec<T> {
+        let mut redactors: BTreeMap<&str, Arc<Redactor>> = BTreeMap::new();
+        let one = |entry: &'e HistoryEntry| {
+            let namespace = entry.notice.object.namespace.as_str();
+            let redactor = redactors.entry(namespace).or_insert_with(|| self.shelf.redactor(namespace));
+            of(entry, redactor)
+        };
+        entries.into_iter().map(one).collect()
+    }
+
+    /// What a namespace configures beside the controller, if it does.
+    async fn tenant(&self, namespace: &str) -> Result<Option<scene::Configured>, Fault> {
+        let Some(tenant) = self.shelf.tenant(namespace) else { return Ok(None) };
+        let loaded = tokio::task::spawn_blocking(move || scene::Configured {
+            config: tenant.config.clone(),
+            loading: scene::Configured::of(&tenant.input).loading,
+        });
+        loaded.await.map(Some).map_err(|_| Fault::Broken("a configuration can't be read".into()))
     }
 
     async fn past(&self, key: ObjectKey) -> Result<explain::Past, Fault> {
@@ -150,14 +171,14 @@ fn clean<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T, redactor:
 #[async_trait]
 impl Backend for Page {
     async fn deliveries(&self, query: &Query) -> Result<Vec<Delivery>, Fault> {
-        let redactor = self.redactor();
         let found = self.outbox.list(filter(query)?).await.map_err(broken)?;
-        Ok(found.iter().map(|entry| delivery(entry, &redactor)).collect())
+        Ok(self.cleaned(&found, delivery))
     }
 
     async fn delivery(&self, id: &str) -> Result<Option<Detail>, Fault> {
         let Some(entry) = self.outbox.show(id).await.map_err(broken)? else { return Ok(None) };
-        let (mut detail, content) = detail(&entry, &self.redactor());
+        let redactor = self.shelf.redactor(&entry.notice.object.namespace);
+        let (mut detail, content) = detail(&entry, &redactor);
         if let Some(notification) = content {
             self.add_requests(&mut detail, &notification).await;
         }
@@ -174,7 +195,6 @@ impl Backend for Page {
     async fn services(&self) -> Result<Vec<Health>, Fault> {
         let newest = Filter { limit: Some(LATELY), ..Filter::default() };
         let lately = self.outbox.list(newest).await.map_err(broken)?;
-        let redactor = self.redactor();
         let mut all: BTreeMap<String, Health> = BTreeMap::new();
         let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         if let Some(configured) = self.shelf.configuration() {
@@ -192,7 +212,10 @@ impl Backend for Page {
                 (health.service, health.state) = (name, "broken".to_owned());
             }
         }
-        for entry in &lately {
+        let said = |entry: &HistoryEntry, redactor: &Redactor| {
+            entry.answer.as_ref().or(entry.reason.as_ref()).map(|text| redactor.clean(text))
+        };
+        for (entry, said) in lately.iter().zip(self.cleaned(&lately, said)) {
             let health = all.entry(entry.notice.service.clone()).or_default();
             health.service.clone_from(&entry.notice.service);
             let failed =
@@ -200,7 +223,6 @@ impl Backend for Page {
             health.dead += u32::from(entry.outcome == Outcome::DeadLetter);
             if failed {
                 health.failing += 1;
-                let said = entry.answer.as_ref().or(entry.reason.as_ref()).map(|text| redactor.clean(text));
                 // A success after it takes it back.
                 if health.last_delivered.is_none() && health.last_failure.is_none() {
                     health.last_failure = said;
@@ -235,15 +257,17 @@ impl Backend for Page {
 
     async fn rollout(&self, namespace: &str, name: &str) -> Result<Option<RolloutDetail>, Fault> {
         let Some((rollout, kept)) = self.shelf.find(namespace, name) else { return Ok(None) };
-        let redactor = self.redactor();
+        let redactor = self.shelf.redactor(namespace);
         let key = ObjectKey { kind: "Rollout".into(), namespace: namespace.into(), name: name.into() };
         let mut detail = RolloutDetail { rollout, ..RolloutDetail::default() };
         if let Some(kept) = kept {
             let past = self.past(key).await?;
             detail.decisions = past.decisions.iter().rev().filter_map(|one| clean(one, &redactor)).collect();
             let configured = self.configured()?;
-            let explanation = explain::present(&configured.core, &kept.look(), past, Timestamp::now());
-            detail.explanation = explanation.and_then(|explanation| clean(&explanation, &redactor));
+            let tenant = self.tenant(namespace).await?;
+            let now = Timestamp::now();
+            let all = explain::present(&configured.core, tenant.as_ref(), kept.look(), past, now);
+            detail.explanations = all.iter().filter_map(|one| clean(one, &redactor)).collect();
         }
         Ok(Some(detail))
     }
@@ -299,15 +323,19 @@ impl Backend for Page {
 impl Page {
     /// What the configuration in force would send of it, with placeholders for secrets.
     async fn add_requests(&self, detail: &mut Detail, notification: &Notification) {
-        let Some(configured) = self.shelf.configuration() else { return };
-        let Some(service) = configured.core.config.service(&detail.delivery.service) else { return };
-        detail.service_type = service.service_type.to_string();
-        let input = preview::without_secrets(&configured.input);
+        // A service of a namespace's own configuration carries its name in front.
+        let (input, instance) = match detail.delivery.service.split_once('/') {
+            Some((namespace, name)) => (self.shelf.tenant(namespace).map(|one| one.input.clone()), name),
+            None => (self.shelf.configuration().map(|one| one.input.clone()), &*detail.delivery.service),
+        };
+        let Some(input) = input.map(|input| preview::without_secrets(&input)) else { return };
         let loaded = tokio::task::spawn_blocking(move || {
-            let core = crate::scene::Configured::of(&input);
+            let core = scene::Configured::of(&input);
             (core.config, input)
         });
         let Ok((config, input)) = loaded.await else { return };
+        let Some(service) = config.service(instance) else { return };
+        detail.service_type = service.service_type.to_string();
         let line = &detail.delivery;
         let sent = herald_services::Delivery {
             notification,
@@ -317,16 +345,64 @@ impl Page {
             object: ObjectRef { kind: &line.kind, namespace: &line.namespace, name: &line.name },
             now: Timestamp::now(),
         };
-        detail.requests = preview::requests(&config, &input, &line.service, &sent).await.unwrap_or_default();
+        detail.requests = preview::requests(&config, &input, instance, &sent).await.unwrap_or_default();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use herald_outbox::Notice;
+    use herald_core::config::ConfigInput;
+    use herald_outbox::{Access, Batch, Notice, SqliteOutbox};
+    use herald_services::handles::MemoryHandles;
     use jiff::Timestamp;
 
     use super::*;
+    use crate::pipeline::{configuration::Builder, report::Reporter};
+
+    #[tokio::test]
+    async fn secrets_of_a_namespaces_own_configuration_are_masked_too() {
+        let home = tempfile::tempdir().unwrap();
+        let outbox = SqliteOutbox::open(home.path().join("state.db"), Access::Owner).unwrap();
+        let said = Notification { message: "the word is s3cret-of-red".into(), ..Notification::default() };
+        let notice = Notice {
+            id: "n".into(),
+            object: herald_outbox::ObjectRef { namespace: "red".into(), ..Default::default() },
+            trigger: "t".into(),
+            service: "red/hook".into(),
+            recipient: "to s3cret-of-red".into(),
+            created: Timestamp::UNIX_EPOCH,
+            due_after: Timestamp::UNIX_EPOCH,
+            payload: payload::write(&said, None).unwrap(),
+        };
+        let failed = herald_outbox::Attempt {
+            at: Timestamp::UNIX_EPOCH,
+            took: std::time::Duration::ZERO,
+            reason: "rejected".into(),
+            answer: "s3cret-of-red is wrong".into(),
+        };
+        outbox.commit(Batch { enqueue: vec![notice], ..Batch::default() }).await.unwrap();
+        outbox.give_up("n", "rejected", failed).await.unwrap();
+        let builder = Builder::new(Box::new(MemoryHandles::default()));
+        let data =
+            BTreeMap::from([("service.webhook.hook".to_owned(), "url: https://example.com".to_owned())]);
+        let secret = BTreeMap::from([("word".to_owned(), b"s3cret-of-red".to_vec())]);
+        let own = ConfigInput { namespace: Some("red".into()), data, secret, ..ConfigInput::default() };
+        let tenant = builder.build_tenant("red", &own, None, &Reporter::quiet());
+        let shelf = Arc::new(Shelf::default());
+        shelf.configured(&builder.build(&ConfigInput::default(), None, &Reporter::quiet()));
+        shelf.tenants(&Arc::new([("red".to_owned(), Arc::new(tenant))].into()));
+        let page = Page::new(Arc::new(outbox), shelf);
+        let shown = [
+            serde_json::to_string(&page.deliveries(&Query::default()).await.unwrap()).unwrap(),
+            serde_json::to_string(&page.delivery("n").await.unwrap()).unwrap(),
+            serde_json::to_string(&page.services().await.unwrap()).unwrap(),
+        ];
+        for one in shown {
+            assert!(one.contains("***") && !one.contains("s3cret"), "{one}");
+        }
+        let detail = page.delivery("n").await.unwrap().unwrap();
+        assert_eq!(detail.service_type, "webhook", "its service is that of the namespace");
+    }
 
     #[test]
     fn secrets_in_the_history_are_masked_before_they_are_shown() {

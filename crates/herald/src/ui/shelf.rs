@@ -6,6 +6,7 @@ use std::{
 };
 
 use herald_core::lifecycle::Subject;
+use herald_services::redact::Redactor;
 use herald_sources::ObjectKey;
 use herald_value::Value;
 use herald_web::ui::backend::Rollout;
@@ -14,6 +15,7 @@ use super::{configured::Configured, rollouts};
 use crate::pipeline::{
     configuration::Active,
     look::{Look, Past, text},
+    tenant::Tenants,
 };
 
 /// So many looks are kept whole, for explanations and previews; of the rest the line on the list alone.
@@ -78,6 +80,7 @@ struct Entry {
 pub(crate) struct Shelf {
     rollouts: Mutex<BTreeMap<(String, String), Entry>>,
     configured: Mutex<Option<Arc<Configured>>>,
+    tenants: Mutex<Arc<Tenants>>,
 }
 
 impl Shelf {
@@ -103,6 +106,25 @@ impl Shelf {
     pub(crate) fn configured(&self, active: &Active) {
         let fresh = Arc::new(Configured::new(active));
         *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
+    }
+
+    /// Namespaces have other configurations of their own.
+    pub(crate) fn tenants(&self, tenants: &Arc<Tenants>) {
+        *self.tenants.lock().unwrap_or_else(PoisonError::into_inner) = tenants.clone();
+    }
+
+    /// The configuration of a namespace beside the controller's.
+    pub(super) fn tenant(&self, namespace: &str) -> Option<Arc<Active>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned()
+    }
+
+    /// Knows the secrets that texts about a namespace may hold: the controller's, and its own.
+    pub(super) fn redactor(&self, namespace: &str) -> Arc<Redactor> {
+        let own = self.configuration().map(|configured| configured.redactor.clone()).unwrap_or_default();
+        match self.tenant(namespace) {
+            Some(tenant) => own.beside(&tenant.redactor).into(),
+            None => own,
+        }
     }
 
     pub(super) fn configuration(&self) -> Option<Arc<Configured>> {

@@ -235,9 +235,8 @@ pub struct RolloutDetail {
     /// Its line.
     #[serde(flatten)]
     pub rollout: Rollout,
-    /// What is decided about it now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Explanation>,
+    /// What is decided about it now: by the controller's configuration, and by that of its own namespace.
+    pub explanations: Vec<Explanation>,
     /// Earlier decisions, newest first.
     pub decisions: Vec<Explanation>,
 }

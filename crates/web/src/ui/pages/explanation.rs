@@ -10,6 +10,9 @@ pub(super) fn explanation(explanation: &Explanation) -> Markup {
     let mut answers: Vec<&Answer> = explanation.answers.iter().collect();
     answers.sort_by_key(|answer| std::cmp::Reverse(answer.verdict));
     html! {
+        @if let Some(namespace) = &explanation.configuration {
+            p.muted { "By the configuration of namespace " b { (namespace) } ":" }
+        }
         @for finding in &explanation.findings {
             p.finding {
                 (state(&finding.severity)) " " code { (finding.code) } " " (finding.message)

@@ -107,9 +107,9 @@ pub(in crate::ui) async fn page(
         section aria-labelledby="why" {
             h2 #why { "Who is told, and why or why not" }
             div #explained data-region data-refresh="rollouts" {
-                @match &found.explanation {
-                    Some(why) => { (explanation(why)) }
-                    None => { p.empty { "Nothing is known of it here; the earlier decisions and deliveries are below." } }
+                @for why in &found.explanations { (explanation(why)) }
+                @if found.explanations.is_empty() {
+                    p.empty { "Nothing is known of it here; the earlier decisions and deliveries are below." }
                 }
             }
         }
