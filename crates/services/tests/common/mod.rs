@@ -40,6 +40,7 @@ pub(crate) fn entries<'a>(case: &'a Value, key: &str) -> impl Iterator<Item = (&
 pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) defaults: Value,
+    pub(crate) secrets: Value,
     pub(crate) macros: Map<String, Value>,
     pub(crate) cases: Vec<Value>,
 }
@@ -54,6 +55,7 @@ impl File {
         File {
             name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
             defaults: expand(&content["defaults"], &macros),
+            secrets: content["secrets"].clone(),
             cases: content["cases"].as_array().cloned().unwrap_or_default(),
             macros,
         }
