@@ -41,12 +41,16 @@ fn manifests(dir: &Path) -> Vec<(String, String)> {
 fn mistakes() {
     let folders = folders("conformance/lint");
     assert!(folders.len() >= 60, "{} cases", folders.len());
+    // A new service changes no case.
+    let registry = herald_services::Registry::standard();
+    let types: Vec<&str> = registry.names().filter(|name| *name != "console").collect();
+    let types = types.join(", ");
     let mut wrong = Vec::new();
     for dir in &folders {
         let name = dir.file_name().unwrap().to_string_lossy().into_owned();
         // A case about the reference's behaviour says so by its name.
         let options = Options { compat: name.starts_with("compat-"), ..Options::default() };
-        let found = format::text(&lint(&manifests(dir), &options));
+        let found = format::text(&lint(&manifests(dir), &options)).replace(&types, "<every type>");
         let golden = dir.join("findings.txt");
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&golden, &found).unwrap();
