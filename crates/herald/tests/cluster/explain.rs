@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use herald_testkit::{
-    apiserver::{Api, wait_for},
+    apiserver::{Api, Stop, wait_for},
     http::Recorder,
 };
 use serde_json::{Value, json};
@@ -134,11 +134,11 @@ async fn the_configuration_of_its_own_namespace_is_explained_beside_the_controll
         "{text}"
     );
 
-    let herald = scene.herald_with(&[FLAG, "--self-service-allow=127.0.0.0/8", "--ui"]).await;
+    let herald = scene.herald_with(&[FLAG, "--self-service-allow=127.0.0.0/8"]).await;
     scene.api.set_status(&team, "web", done("h2")).await;
     assert!(own.wait_for(1, PATIENCE).await.is_some(), "{}", scene.log());
     scene.deliveries(1).await;
-    drop(herald);
+    assert!(herald.stop(Stop::Gently).success());
     // Each has the deliveries of its own services.
     let state = scene.state();
     let found = both(&["--state", state.to_str().unwrap()], "told");
