@@ -185,8 +185,8 @@ fn tell_last_time(explanation: &mut Explanation, decisions: &[Explanation]) {
                 && (&other.trigger, other.condition, &other.to)
                     == (&answer.trigger, answer.condition, &answer.to)
         };
-        let ours = decisions.iter().rev().filter(|decision| decision.configuration == configuration);
-        let last = ours.into_iter().find_map(|decision| {
+        let mut ours = decisions.iter().rev().filter(|decision| decision.configuration == configuration);
+        let last = ours.find_map(|decision| {
             let found = decision.answers.iter().rfind(same)?;
             Some((decision.decision.unwrap_or_default(), &decision.at, found))
         });

@@ -9,8 +9,13 @@ use crate::pipeline::look::text;
 /// More steps or subscriptions than that help nobody.
 const MOST: usize = 100;
 
-/// The line of a Rollout.
-pub(super) fn line(rollout: &Value, workload: Option<&Value>, config: &Config) -> Rollout {
+/// The line of a Rollout, by the controller's configuration and that of its own namespace.
+pub(super) fn line(
+    rollout: &Value,
+    workload: Option<&Value>,
+    config: &Config,
+    tenant: Option<&Config>,
+) -> Rollout {
     let shaped = shape_rollout(rollout, workload);
     let number = |path: &[&str]| rollout.path(path).and_then(Value::as_i64);
     let canary = rollout.path(&["spec", "strategy", "canary"]);
@@ -22,7 +27,14 @@ pub(super) fn line(rollout: &Value, workload: Option<&Value>, config: &Config) -
         ""
     };
     let containers = shaped.path(&["spec", "template", "spec", "containers"]).and_then(Value::as_list);
-    let told = subscriptions(config, &shaped);
+    let mut told = subscriptions(config, &shaped).list;
+    for one in tenant.map(|tenant| subscriptions(tenant, &shaped).list).unwrap_or_default() {
+        // Annotations count for both.
+        if !told.iter().any(|other| (&other.trigger, &other.destination) == (&one.trigger, &one.destination))
+        {
+            told.push(one);
+        }
+    }
     Rollout {
         namespace: text(rollout, &["metadata", "namespace"]).to_owned(),
         name: text(rollout, &["metadata", "name"]).to_owned(),
@@ -44,7 +56,6 @@ pub(super) fn line(rollout: &Value, workload: Option<&Value>, config: &Config) -
             .collect(),
         steps: steps(rollout),
         subscriptions: told
-            .list
             .iter()
             .take(MOST)
             .map(|one| Subscription {
@@ -129,4 +140,33 @@ fn blue_green(rollout: &Value) -> Vec<Step> {
             Step { label: (*label).to_owned(), state: state.to_owned() }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use herald_core::config::ConfigInput;
+    use herald_services::Registry;
+    use herald_value::{
+        json::{Numbers, decode},
+        limits::Limits,
+    };
+
+    use super::*;
+
+    #[test]
+    fn subscriptions_are_those_of_both_configurations_and_each_once() {
+        let config = |recipient: &str| {
+            let default = format!("- recipients: [hook:{recipient}]\n  triggers: [on-a]\n");
+            let data = [("subscriptions".to_owned(), default)].into();
+            let input = ConfigInput { data, ..ConfigInput::default() };
+            Config::load(&input, &Registry::standard(), Limits::DEFAULT).0
+        };
+        let rollout = r#"{"metadata":{"annotations":{"notifications.argoproj.io/subscribe.on-b.hook":"c"}}}"#;
+        let rollout = decode(rollout.as_bytes(), Numbers::Kubernetes).unwrap();
+        let line = line(&rollout, None, &config("controller"), Some(&config("team")));
+        let mut told: Vec<String> =
+            line.subscriptions.iter().map(|one| format!("{} {}", one.trigger, one.to)).collect();
+        told.sort();
+        assert_eq!(told, ["on-a hook:controller", "on-a hook:team", "on-b hook:c"]);
+    }
 }

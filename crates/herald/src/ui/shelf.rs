@@ -96,7 +96,7 @@ impl Shelf {
             || all.len() < WHOLE
             || all.values().filter(|entry| entry.kept.is_some()).count() < WHOLE;
         let entry = Entry {
-            line: rollouts::line(rollout, look.workload, &active.config),
+            line: rollouts::line(rollout, look.workload, &active.config, look.tenant),
             kept: whole.then(|| Kept::of(look, rollout)),
         };
         all.insert(key, entry);
